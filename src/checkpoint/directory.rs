@@ -1,0 +1,194 @@
+//! A whole checkpoint: the configuration, the text side, and tensors that are handed out one by one once they are checked.
+
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use super::chat::ChatTemplate;
+use super::config::ModelConfig;
+use super::error::{CheckpointError, Excerpt};
+use super::generation::GenerationConfig;
+use super::json::{self, Fields};
+use super::safetensors::{self, Entry};
+use super::source::Source;
+use super::tensor::Tensor;
+use super::tokenizer::Tokenizer;
+
+const CONFIG: &str = "config.json";
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+/// A thousand layers' names take three.
+const LARGEST_INDEX: u64 = 16 << 20;
+const HEAD: &str = "lm_head.weight";
+
+/// An opened checkpoint. Weights are mapped, not read; [`Checkpoint::take`] checks them.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The model's dimensions.
+    pub config: ModelConfig,
+    /// What its makers sample with.
+    pub generation: GenerationConfig,
+    /// `None` where there is no `tokenizer.json`.
+    pub tokenizer: Option<Tokenizer>,
+    /// `None` where no file has one.
+    pub chat_template: Option<ChatTemplate>,
+    /// What messages name for a tensor that no file has.
+    weights: PathBuf,
+    /// By full name; those of the vision tower and the `mtp` head are left out.
+    tensors: BTreeMap<String, Entry>,
+    taken: BTreeSet<String>,
+}
+
+impl Checkpoint {
+    /// Opens a directory in Hugging Face form.
+    ///
+    /// # Errors
+    /// If a file is missing, unreadable or malformed, or asks for what is not implemented.
+    pub fn open(directory: &Path) -> Result<Self, CheckpointError> {
+        let metadata = fs::metadata(directory).map_err(|source| CheckpointError::Io {
+            file: directory.into(),
+            action: "open",
+            source,
+        })?;
+        if !metadata.is_dir() {
+            return Err(CheckpointError::file(directory, "a checkpoint's directory", "a file"));
+        }
+        Self::load(Source::Directory(directory))
+    }
+
+    /// Opens files that are compiled into the program, with the same checks. `name` stands for their directory in
+    /// messages.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn from_files(name: &str, files: &[(&str, &'static [u8])]) -> Result<Self, CheckpointError> {
+        Self::load(Source::Embedded { name, files })
+    }
+
+    fn load(source: Source<'_>) -> Result<Self, CheckpointError> {
+        let config = ModelConfig::load(source, CONFIG)?;
+        let generation = GenerationConfig::load(source, config.vocab_size)?;
+        let tokenizer = Tokenizer::load(source, config.vocab_size)?;
+        let chat_template = ChatTemplate::load(source)?;
+        let (weights, mut tensors) = find_tensors(source)?;
+        leave_out_other_models(&mut tensors);
+        if config.tie_word_embeddings && tensors.remove(HEAD).is_some() {
+            tracing::debug!("{HEAD} is left out: the embedding is the head");
+        }
+        Ok(Self { config, generation, tokenizer, chat_template, weights, tensors, taken: BTreeSet::new() })
+    }
+
+    /// What ends a text: `generation_config.json`'s tokens, else `config.json`'s.
+    #[must_use]
+    pub fn eos_token_ids(&self) -> &[u32] {
+        self.generation.eos_token_ids.as_deref().unwrap_or(&self.config.eos_token_ids)
+    }
+
+    /// Hands out a tensor by its name in the text model, e.g. `layers.0.mlp.up_proj.weight` or `lm_head.weight`. All its
+    /// elements are looked at.
+    ///
+    /// # Errors
+    /// If there is no such tensor, its shape is not `shape`, its element type is none we read, or an element is not finite.
+    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+        let full = match name {
+            HEAD => HEAD.to_owned(),
+            name => format!("{}{name}", self.config.layout.tensor_prefix()),
+        };
+        let Some(entry) = self.tensors.get(&full) else {
+            return Err(CheckpointError::tensor(&self.weights, &full, format!("shape {shape:?}"), "no such tensor"));
+        };
+        let tensor = entry.tensor(shape)?;
+        self.taken.insert(full);
+        Ok(tensor)
+    }
+
+    /// Full names of the tensors that nobody has taken.
+    pub fn left_over(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str).filter(|name| !self.taken.contains(*name))
+    }
+
+    /// Warns of tensors that nobody took: a model that has more than we use may be another model.
+    pub fn finish(self) {
+        const NAMED: usize = 5;
+        let count = self.left_over().count();
+        if count > 0 {
+            let names: Vec<String> = self.left_over().take(NAMED).map(|name| Excerpt(name).to_string()).collect();
+            let more = if count > NAMED { ", …" } else { "" };
+            let file = self.weights.display();
+            tracing::warn!("{file}: {count} tensors have no place in the model: {}{more}", names.join(", "));
+        }
+    }
+}
+
+/// All tensors of the checkpoint, and the file that says which there are.
+fn find_tensors(source: Source<'_>) -> Result<(PathBuf, BTreeMap<String, Entry>), CheckpointError> {
+    let single = source.path(SINGLE);
+    let mut tensors = BTreeMap::new();
+    if let Some(bytes) = source.map(SINGLE)? {
+        add_shard(&mut tensors, safetensors::read(&single, &bytes)?)?;
+        return Ok((single, tensors));
+    }
+    let Some(text) = source.text(INDEX, LARGEST_INDEX)? else {
+        let expected = format!("the weights here or in {INDEX}");
+        return Err(CheckpointError::file(&single, expected, "no such file"));
+    };
+    let index = source.path(INDEX);
+    let value = json::parse(&index, &text)?;
+    let root = Fields::of(&index, &value)?;
+    let map = root.object("weight_map")?.ok_or_else(|| root.error("weight_map", "an object"))?;
+    let shards = map.entries().map(|(name, _)| shard_name(map, name)).collect::<Result<BTreeSet<_>, _>>()?;
+    for shard in shards {
+        let Some(bytes) = source.map(shard)? else {
+            let expected = format!("the shard that {INDEX} names");
+            return Err(CheckpointError::file(&source.path(shard), expected, "no such file"));
+        };
+        add_shard(&mut tensors, safetensors::read(&source.path(shard), &bytes)?)?;
+    }
+    for (name, shard) in map.entries() {
+        let file = source.path(shard.as_str().unwrap_or_default());
+        match tensors.get(name) {
+            Some(entry) if entry.file == file => {}
+            Some(entry) => {
+                let found = format!("it in {}", entry.file.display());
+                return Err(CheckpointError::tensor(&file, name, format!("it here, as {INDEX} says"), found));
+            }
+            None => {
+                let expected = format!("it here, as {INDEX} says");
+                return Err(CheckpointError::tensor(&file, name, expected, "no such tensor"));
+            }
+        }
+    }
+    Ok((index, tensors))
+}
+
+/// The file name an index gives for a tensor; anything that would lead out of the directory is refused.
+fn shard_name<'a>(map: Fields<'a>, tensor: &str) -> Result<&'a str, CheckpointError> {
+    let name = map.text(tensor)?.unwrap_or_default();
+    let mut components = Path::new(name).components();
+    let plain = matches!((components.next(), components.next()), (Some(Component::Normal(only)), None) if only == name)
+        && !name.contains(['/', '\\', ':', '\0']);
+    if plain { Ok(name) } else { Err(map.error(tensor, "the name of a file in the same directory")) }
+}
+
+fn add_shard(tensors: &mut BTreeMap<String, Entry>, shard: Vec<Entry>) -> Result<(), CheckpointError> {
+    for entry in shard {
+        if let Some(other) = tensors.get(&entry.name) {
+            let found = format!("it in {} as well", other.file.display());
+            return Err(CheckpointError::tensor(&entry.file, &entry.name, "it in one shard", found));
+        }
+        tensors.insert(entry.name.clone(), entry);
+    }
+    Ok(())
+}
+
+/// Drops what belongs to models we do not run, and says so once.
+fn leave_out_other_models(tensors: &mut BTreeMap<String, Entry>) {
+    let all = tensors.len();
+    tensors.retain(|name, _| !name.starts_with("model.visual.") && !name.starts_with("mtp."));
+    let left_out = all - tensors.len();
+    if left_out > 0 {
+        tracing::info!("{left_out} tensors of the vision tower and the multi-token head are left out");
+    }
+}

@@ -1,0 +1,243 @@
+//! JSON that can be trusted no further than it is checked: every name once, every value asked for by type and range, and
+//! every refusal with the field's whole path.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::error::{CheckpointError, Excerpt, counted};
+
+/// Parses a whole file. Nesting is limited to 128 levels by the parser.
+///
+/// A name used twice in one object is refused: readers differ in which of the two they take.
+pub(super) fn parse(file: &Path, text: &str) -> Result<Value, CheckpointError> {
+    match serde_json::from_str::<UniqueNames>(text) {
+        Ok(value) => Ok(value.0),
+        Err(error) => Err(CheckpointError::file(file, "JSON with every name used once", error.to_string())),
+    }
+}
+
+struct UniqueNames(Value);
+
+impl<'de> Deserialize<'de> for UniqueNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor).map(Self)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number that is not finite"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(UniqueNames(item)) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = entries.next_key::<String>()? {
+            if object.contains_key(&name) {
+                return Err(de::Error::custom(format_args!("{} for the second time", Excerpt(&name))));
+            }
+            let UniqueNames(value) = entries.next_value()?;
+            object.insert(name, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// One JSON object of a file, read field by field. A field that is `null` counts as absent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields<'a> {
+    file: &'a Path,
+    /// The object's own name, empty for a file's outermost object.
+    name: &'a str,
+    map: &'a Map<String, Value>,
+}
+
+impl<'a> Fields<'a> {
+    /// The outermost object of a file.
+    pub(super) fn of(file: &'a Path, value: &'a Value) -> Result<Self, CheckpointError> {
+        match value {
+            Value::Object(map) => Ok(Self { file, name: "", map }),
+            other => Err(CheckpointError::file(file, "a JSON object", describe(Some(other)))),
+        }
+    }
+
+    /// An error about one field, which quotes what the field holds.
+    pub(super) fn error(&self, field: &str, expected: impl Into<String>) -> CheckpointError {
+        self.error_found(field, expected, self.describe(field))
+    }
+
+    /// What a field holds, in a message's words.
+    pub(super) fn describe(&self, field: &str) -> String {
+        describe(self.map.get(field))
+    }
+
+    /// An error about one field with words of the caller's for what was found.
+    pub(super) fn error_found(
+        &self,
+        field: &str,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> CheckpointError {
+        CheckpointError::field(self.file, self.path(field), expected, found)
+    }
+
+    /// A field's path from the file's outermost object.
+    pub(super) fn path(&self, field: &str) -> String {
+        if self.name.is_empty() { field.to_owned() } else { format!("{}.{field}", self.name) }
+    }
+
+    /// All fields with their values, `null` included.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, &'a Value)> + use<'a> {
+        self.map.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    pub(super) fn get(&self, field: &str) -> Option<&'a Value> {
+        self.map.get(field).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn object(&self, field: &'a str) -> Result<Option<Self>, CheckpointError> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::Object(map)) => Ok(Some(Self { file: self.file, name: field, map })),
+            Some(_) => Err(self.error(field, "an object")),
+        }
+    }
+
+    pub(super) fn array(&self, field: &str) -> Result<Option<&'a [Value]>, CheckpointError> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::Array(items)) => Ok(Some(items)),
+            Some(_) => Err(self.error(field, "an array")),
+        }
+    }
+
+    pub(super) fn text(&self, field: &str) -> Result<Option<&'a str>, CheckpointError> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(self.error(field, "a string")),
+        }
+    }
+
+    pub(super) fn flag(&self, field: &str) -> Result<Option<bool>, CheckpointError> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(_) => Err(self.error(field, "true or false")),
+        }
+    }
+
+    /// A number that `is_right`; `expected` says in words what that is.
+    pub(super) fn number(
+        &self,
+        field: &str,
+        expected: &str,
+        is_right: impl Fn(f64) -> bool,
+    ) -> Result<Option<f64>, CheckpointError> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(value) => match value.as_f64() {
+                Some(number) if is_right(number) => Ok(Some(number)),
+                _ => Err(self.error(field, expected)),
+            },
+        }
+    }
+
+    pub(super) fn integer(&self, field: &str, range: &RangeInclusive<usize>) -> Result<Option<usize>, CheckpointError> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(value) => match value.as_u64().and_then(|number| usize::try_from(number).ok()) {
+                Some(number) if range.contains(&number) => Ok(Some(number)),
+                _ => Err(self.error(field, integer_in_words(range))),
+            },
+        }
+    }
+
+    pub(super) fn required_integer(
+        &self,
+        field: &str,
+        range: &RangeInclusive<usize>,
+    ) -> Result<usize, CheckpointError> {
+        self.integer(field, range)?.ok_or_else(|| self.error(field, integer_in_words(range)))
+    }
+
+    /// One token id or a list of them, each below `vocab_size`.
+    pub(super) fn token_ids(&self, field: &str, vocab_size: usize) -> Result<Option<Vec<u32>>, CheckpointError> {
+        let ids = match self.get(field) {
+            None => return Ok(None),
+            Some(Value::Array(ids)) => ids.as_slice(),
+            Some(id) => std::slice::from_ref(id),
+        };
+        let id = |value: &Value| {
+            let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
+            id.filter(|&id| (id as usize) < vocab_size).ok_or_else(|| {
+                let expected = format!("token ids below vocab_size = {vocab_size}");
+                self.error_found(field, expected, describe(Some(value)))
+            })
+        };
+        ids.iter().map(id).collect::<Result<_, _>>().map(Some)
+    }
+}
+
+fn integer_in_words(range: &RangeInclusive<usize>) -> String {
+    format!("an integer from {} to {}", range.start(), range.end())
+}
+
+/// A value as a message shows it: in full if it is short, by its kind and size if not.
+pub(super) fn describe(value: Option<&Value>) -> String {
+    match value {
+        None => "nothing".to_owned(),
+        Some(Value::String(text)) => Excerpt(text).to_string(),
+        Some(Value::Array(items)) => match value.map(Value::to_string) {
+            Some(text) if text.len() <= 60 => text,
+            _ => format!("an array of {}", counted(items.len(), "item")),
+        },
+        Some(Value::Object(map)) => format!("an object with {}", counted(map.len(), "field")),
+        Some(other) => other.to_string(),
+    }
+}

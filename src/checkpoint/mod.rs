@@ -1,0 +1,28 @@
+//! Bytes on disk → checked views. A directory in Hugging Face form enters; a [`Checkpoint`] leaves, with a configuration
+//! that is known to be one we implement, tensors that are known to lie in their files, and the text side where there is
+//! one. Nothing is allocated or mapped by a header's word alone, and every refusal is one [`CheckpointError`] that says
+//! which file, which field or tensor, what was expected and what was found.
+
+mod chat;
+mod chat_functions;
+mod config;
+mod directory;
+mod error;
+mod generation;
+mod json;
+mod python_json;
+mod rope;
+mod safetensors;
+mod source;
+mod tensor;
+mod text_stream;
+mod tokenizer;
+
+pub use chat::{ChatMessage, ChatOptions, ChatTemplate};
+pub use config::{AttentionConfig, DeltaNetConfig, LayerType, Layout, ModelConfig};
+pub use directory::Checkpoint;
+pub use error::CheckpointError;
+pub use generation::GenerationConfig;
+pub use tensor::{ElementType, Tensor};
+pub use text_stream::TextStream;
+pub use tokenizer::Tokenizer;

@@ -1,0 +1,263 @@
+//! A tensor as it is stored: a name, an element type, a shape, and bytes that lie in a mapped file wherever possible.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::path::Path;
+
+use bytes::Bytes;
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use super::error::CheckpointError;
+
+#[cfg(target_endian = "big")]
+compile_error!("checkpoints are little-endian and read in place: big-endian machines are not supported");
+
+/// What the elements of a tensor are stored as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ElementType {
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of a single: 8 bits of exponent, 7 of fraction.
+    Bf16,
+}
+
+impl ElementType {
+    /// Bytes per element.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+}
+
+impl fmt::Display for ElementType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+        })
+    }
+}
+
+/// A tensor in its storage type. Cheap to clone: clones share the bytes.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    name: String,
+    element: ElementType,
+    shape: Vec<usize>,
+    bytes: Bytes,
+}
+
+impl Tensor {
+    /// A tensor of row-major, little-endian `bytes`. They are copied only if they are not aligned for `element`.
+    ///
+    /// # Errors
+    /// If the shape's product overflows or is not the number of elements in `bytes`.
+    pub fn new(
+        name: impl Into<String>,
+        element: ElementType,
+        shape: Vec<usize>,
+        bytes: Bytes,
+    ) -> Result<Self, CheckpointError> {
+        let name = name.into();
+        let size = shape.iter().try_fold(element.size(), |size, &dimension| size.checked_mul(dimension));
+        if size != Some(bytes.len()) {
+            let expected = match size {
+                Some(size) => format!("{size} bytes for {element} {shape:?}"),
+                None => format!("a shape whose size can be counted, not {shape:?}"),
+            };
+            return Err(CheckpointError::tensor(
+                Path::new("memory"),
+                &name,
+                expected,
+                format!("{} bytes", bytes.len()),
+            ));
+        }
+        Ok(Self { name, element, shape, bytes: aligned(bytes, element.size()) })
+    }
+
+    /// The full name in its file.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the elements are stored as.
+    #[must_use]
+    pub fn element(&self) -> ElementType {
+        self.element
+    }
+
+    /// The dimensions, outermost first.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len() / self.element.size()
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The elements' bytes, aligned for the element type, row-major, little-endian.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// All elements in single precision; exact, whatever they are stored as.
+    #[must_use]
+    pub fn to_f32(&self) -> Vec<f32> {
+        match self.element {
+            ElementType::F32 => bytemuck::cast_slice(&self.bytes).to_vec(),
+            ElementType::F16 => bytemuck::cast_slice(&self.bytes).iter().map(|&bits| half_to_f32(bits)).collect(),
+            ElementType::Bf16 => bytemuck::cast_slice(&self.bytes).iter().map(|&bits| brain_to_f32(bits)).collect(),
+        }
+    }
+
+    /// The flat index and the value of the first element that is infinite or not a number.
+    #[must_use]
+    pub fn first_non_finite(&self) -> Option<(usize, f32)> {
+        match self.element {
+            ElementType::F32 => {
+                let bits: &[u32] = bytemuck::cast_slice(&self.bytes);
+                let index = first_chunk(bits, has_all_ones_u32, |bits| !f32::from_bits(bits).is_finite())?;
+                Some((index, f32::from_bits(bits[index])))
+            }
+            ElementType::F16 => self.first_non_finite_half(0x7c00, half_to_f32),
+            ElementType::Bf16 => self.first_non_finite_half(0x7f80, brain_to_f32),
+        }
+    }
+
+    fn first_non_finite_half(&self, exponent: u16, to_f32: fn(u16) -> f32) -> Option<(usize, f32)> {
+        let bits: &[u16] = bytemuck::cast_slice(&self.bytes);
+        let index = first_chunk(bits, |chunk| has_all_ones_u16(chunk, exponent), |bits| !to_f32(bits).is_finite())?;
+        Some((index, to_f32(bits[index])))
+    }
+}
+
+fn half_to_f32(bits: u16) -> f32 {
+    f16::from_bits(bits).to_f32()
+}
+
+fn brain_to_f32(bits: u16) -> f32 {
+    bf16::from_bits(bits).to_f32()
+}
+
+/// The index of the first element that `is_bad`, looked for only in the first chunk that `has_bad`.
+fn first_chunk<T: Copy + Sync>(
+    elements: &[T],
+    has_bad: impl Fn(&[T]) -> bool + Sync + Send,
+    is_bad: impl Fn(T) -> bool,
+) -> Option<usize> {
+    /// Large enough that handing out chunks costs nothing, small enough that one stays in a core's second cache.
+    const CHUNK: usize = 1 << 16;
+    let chunk = elements.par_chunks(CHUNK).position_first(has_bad)?;
+    let start = chunk * CHUNK;
+    elements[start..].iter().position(|&element| is_bad(element)).map(|offset| start + offset)
+}
+
+/// Whether an exponent is all ones: an infinity or not a number. An integer test over the whole slice, with no way out of
+/// the loop, is what compilers turn into vector instructions.
+fn has_all_ones_u16(elements: &[u16], exponent: u16) -> bool {
+    elements.iter().fold(0u16, |found, &bits| found | u16::from(bits & exponent == exponent)) != 0
+}
+
+fn has_all_ones_u32(elements: &[u32]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    elements.iter().fold(0u32, |found, &bits| found | u32::from(bits & EXPONENT == EXPONENT)) != 0
+}
+
+/// `bytes` at an address divisible by `alignment` (at most 4): the same ones, or a copy where a file has them elsewhere.
+fn aligned(bytes: Bytes, alignment: usize) -> Bytes {
+    struct Words {
+        words: Vec<u32>,
+        length: usize,
+    }
+    impl AsRef<[u8]> for Words {
+        fn as_ref(&self) -> &[u8] {
+            &bytemuck::cast_slice(&self.words)[..self.length]
+        }
+    }
+
+    if bytes.as_ptr().addr().is_multiple_of(alignment) {
+        return bytes;
+    }
+    let length = bytes.len();
+    let mut words = vec![0u32; length.div_ceil(4)];
+    bytemuck::cast_slice_mut(&mut words)[..length].copy_from_slice(&bytes);
+    Bytes::from_owner(Words { words, length })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(element: ElementType, bytes: &[u8]) -> Tensor {
+        let shape = vec![bytes.len() / element.size()];
+        Tensor::new("t", element, shape, Bytes::copy_from_slice(bytes)).unwrap()
+    }
+
+    #[test]
+    fn converts_each_element_type_exactly() {
+        let values = [0.0f32, -0.0, 1.0, -2.5, 0.099_975_586];
+        let f32_bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        assert_eq!(tensor(ElementType::F32, &f32_bytes).to_f32(), values);
+        let f16_bytes: Vec<u8> = values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
+        assert_eq!(tensor(ElementType::F16, &f16_bytes).to_f32(), values);
+        let bf16_bytes: Vec<u8> = values[..4].iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect();
+        assert_eq!(tensor(ElementType::Bf16, &bf16_bytes).to_f32(), values[..4]);
+    }
+
+    #[test]
+    fn misaligned_bytes_are_copied_and_aligned_ones_are_not() {
+        let backing = Bytes::from_owner(vec![7u8; 64]);
+        let offset = backing.as_ptr().addr().wrapping_neg() % 4;
+        let even = backing.slice(offset..offset + 16);
+        let odd = backing.slice(offset + 1..offset + 17);
+        let even_tensor = Tensor::new("t", ElementType::F32, vec![4], even.clone()).unwrap();
+        assert_eq!(even_tensor.bytes().as_ptr(), even.as_ptr());
+        let odd_tensor = Tensor::new("t", ElementType::F32, vec![4], odd.clone()).unwrap();
+        assert_eq!(odd_tensor.bytes().as_ptr().addr() % 4, 0);
+        assert_eq!(odd_tensor.bytes(), &odd[..]);
+    }
+
+    #[test]
+    fn finds_the_first_non_finite_element_wherever_it_is() {
+        for index in [0, 1, 65_535, 65_536, 200_000] {
+            let mut bits = vec![0x3f80u16; 200_001];
+            bits[index] = 0xff80;
+            bits[200_000] = 0x7fc0;
+            let (at, value) = tensor(ElementType::Bf16, bytemuck::cast_slice(&bits)).first_non_finite().unwrap();
+            assert_eq!(at, index);
+            assert!(!value.is_finite());
+        }
+        let largest: Vec<u8> =
+            [f16::MAX, f16::MIN, f16::MIN_POSITIVE_SUBNORMAL].iter().flat_map(|v| v.to_le_bytes()).collect();
+        assert_eq!(tensor(ElementType::F16, &largest).first_non_finite(), None);
+        let nan = [f32::MAX, f32::NAN, f32::INFINITY].map(f32::to_le_bytes).concat();
+        assert_eq!(tensor(ElementType::F32, &nan).first_non_finite().unwrap().0, 1);
+    }
+
+    #[test]
+    fn a_shape_that_is_not_its_bytes_is_refused() {
+        for shape in [vec![3], vec![], vec![usize::MAX, 2], vec![1 << 62, 4]] {
+            let error = Tensor::new("t", ElementType::F32, shape, Bytes::from_static(&[0; 16])).unwrap_err();
+            assert!(error.to_string().contains("16 bytes"), "{error}");
+        }
+    }
+}

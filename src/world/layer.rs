@@ -1,0 +1,57 @@
+//! A layer entity: its place, its two norms, and the marker of the layer in hand. Beside them it has an
+//! [`Mlp`](super::mlp::Mlp) and exactly one mixer, [`DeltaNet`](super::delta_net::DeltaNet) or
+//! [`Attention`](super::attention::Attention): the mixer's type is the layer's archetype.
+
+use bevy_ecs::prelude::*;
+
+use super::storage::{MapTensors, Shapes, Storage};
+use crate::checkpoint::ModelConfig;
+
+/// The layer's place in the model, from 0.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+#[component(immutable)]
+pub struct LayerIndex(pub usize);
+
+/// On the one layer that [`LayerPass`](crate::schedule::LayerPass) is passing over.
+#[derive(Component, Clone, Copy, Debug)]
+#[component(storage = "SparseSet")]
+pub struct ActiveLayer;
+
+/// The layer in hand, if it has the components `D`: a system that asks for `OnLayer<&DeltaNet<Cpu>>` runs on the
+/// layers that mix with a delta net and is skipped on the others.
+pub type OnLayer<'w, 's, D> = Single<'w, 's, D, With<ActiveLayer>>;
+
+/// The norms before the mixer and before the MLP. Both are shifted: they multiply by `1 + weight`.
+#[derive(Component)]
+pub struct LayerNorms<S: Storage> {
+    /// Before the mixer, `[hidden_size]`.
+    pub input_layernorm: S::Vector,
+    /// Before the MLP, `[hidden_size]`.
+    pub post_attention_layernorm: S::Vector,
+}
+
+impl LayerNorms<Shapes> {
+    /// The shapes that `config` promises.
+    #[must_use]
+    pub fn shapes(config: &ModelConfig) -> Self {
+        Self { input_layernorm: vec![config.hidden_size], post_attention_layernorm: vec![config.hidden_size] }
+    }
+}
+
+impl<S: Storage> LayerNorms<S> {
+    /// Turns every tensor into another storage's; `layer` prefixes their names, e.g. `layers.0`.
+    ///
+    /// # Errors
+    /// The first error of `tensors`.
+    pub fn map<T: Storage, M: MapTensors<S, T>>(
+        &self,
+        layer: &str,
+        tensors: &mut M,
+    ) -> Result<LayerNorms<T>, M::Error> {
+        Ok(LayerNorms {
+            input_layernorm: tensors.vector(&format!("{layer}.input_layernorm.weight"), &self.input_layernorm)?,
+            post_attention_layernorm: tensors
+                .vector(&format!("{layer}.post_attention_layernorm.weight"), &self.post_attention_layernorm)?,
+        })
+    }
+}

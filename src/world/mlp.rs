@@ -1,0 +1,45 @@
+//! The feed-forward half of every layer: `down(silu(gate(x)) · up(x))`.
+
+use bevy_ecs::prelude::*;
+
+use super::storage::{MapTensors, Shapes, Storage};
+use crate::checkpoint::ModelConfig;
+
+/// `SwiGLU` weights.
+#[derive(Component)]
+pub struct Mlp<S: Storage> {
+    /// `[intermediate_size, hidden_size]`
+    pub gate_proj: S::Matrix,
+    /// `[intermediate_size, hidden_size]`
+    pub up_proj: S::Matrix,
+    /// `[hidden_size, intermediate_size]`
+    pub down_proj: S::Matrix,
+}
+
+impl Mlp<Shapes> {
+    /// The shapes that `config` promises.
+    #[must_use]
+    pub fn shapes(config: &ModelConfig) -> Self {
+        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+        Self {
+            gate_proj: vec![intermediate, hidden],
+            up_proj: vec![intermediate, hidden],
+            down_proj: vec![hidden, intermediate],
+        }
+    }
+}
+
+impl<S: Storage> Mlp<S> {
+    /// Turns every tensor into another storage's; `layer` prefixes their names, e.g. `layers.0`.
+    ///
+    /// # Errors
+    /// The first error of `tensors`.
+    pub fn map<T: Storage, M: MapTensors<S, T>>(&self, layer: &str, tensors: &mut M) -> Result<Mlp<T>, M::Error> {
+        let mut matrix = |name: &str, matrix| tensors.matrix(&format!("{layer}.mlp.{name}.weight"), matrix);
+        Ok(Mlp {
+            gate_proj: matrix("gate_proj", &self.gate_proj)?,
+            up_proj: matrix("up_proj", &self.up_proj)?,
+            down_proj: matrix("down_proj", &self.down_proj)?,
+        })
+    }
+}

@@ -1,0 +1,16 @@
+//! What exists: a model and its layers, sequences and their caches, and the activations of the step in hand.
+//!
+//! Nothing here computes; [`crate::schedule`] says what happens to these things and [`crate::cpu`] how.
+
+pub mod activations;
+pub mod attention;
+pub mod batch;
+pub mod cache;
+pub mod delta_net;
+pub mod layer;
+pub mod mlp;
+pub mod model;
+pub mod sampler;
+pub mod sequence;
+pub mod storage;
+pub mod transcript;

@@ -1,0 +1,191 @@
+//! What every system of the three schedules costs, ours or a host's, timed by the scheduler and not by code in them.
+//!
+//! Before a changed schedule runs, each of its systems is put into a wrapper that times it when [`Profile`] is on; off,
+//! that costs an atomic load. Kernels [`tally`](crate::tally) the bytes and operations of the system that calls them.
+
+mod timed;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bevy_ecs::prelude::*;
+use bevy_ecs::schedule::{
+    ApplyDeferred, InternedScheduleLabel, InternedSystemSet, ScheduleLabel, SystemKey, SystemWithAccess,
+};
+use std::any::TypeId;
+
+use super::sets::{BeginStep, EndStep, LayerPass, LayerSystems, StepSystems};
+use timed::{Meter, Timed};
+
+/// The profiler: off until [`Profile::start`].
+#[derive(Resource)]
+pub struct Profile {
+    switch: Arc<Switch>,
+    rows: Vec<Row>,
+    wrapped: HashSet<(InternedScheduleLabel, SystemKey)>,
+}
+
+struct Row {
+    system: String,
+    set: String,
+    key: SystemKey,
+    meter: Arc<Meter>,
+}
+
+/// What one system has cost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SystemCost {
+    /// The system's name, without its path.
+    pub system: String,
+    /// The set it is in, empty if none of ours.
+    pub set: String,
+    /// How often it ran. A system skipped because it does not match the layer in hand has not run.
+    pub calls: u64,
+    /// Time spent in it.
+    pub time: Duration,
+    /// Bytes its kernels read and wrote, as they count them.
+    pub bytes: u64,
+    /// Arithmetic operations of its kernels, a multiply-add counting as two.
+    pub operations: u64,
+}
+
+/// One run of one system, for a timeline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SystemRun {
+    /// The system's name, without its path.
+    pub system: String,
+    /// The set it is in, empty if none of ours.
+    pub set: String,
+    /// Since profiling began.
+    pub start: Duration,
+    /// How long it ran.
+    pub time: Duration,
+}
+
+/// Shared by all wrappers: whether to time, and where the timeline goes.
+struct Switch {
+    on: AtomicBool,
+    began: Instant,
+    tracing: AtomicBool,
+    runs: Mutex<Vec<(usize, Duration, Duration)>>,
+}
+
+impl Switch {
+    fn is_on(&self) -> bool {
+        self.on.load(Relaxed)
+    }
+
+    fn trace(&self, row: usize, started: Instant, time: Duration) {
+        if self.tracing.load(Relaxed) {
+            let start = started.saturating_duration_since(self.began);
+            self.runs.lock().unwrap_or_else(PoisonError::into_inner).push((row, start, time));
+        }
+    }
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        let switch = Switch {
+            on: AtomicBool::new(false),
+            began: Instant::now(),
+            tracing: AtomicBool::new(false),
+            runs: Mutex::new(Vec::new()),
+        };
+        Self { switch: Arc::new(switch), rows: Vec::new(), wrapped: HashSet::new() }
+    }
+}
+
+impl Profile {
+    /// Times every run from now on; with `timeline`, also keeps each one.
+    pub fn start(&mut self, timeline: bool) {
+        self.switch.tracing.store(timeline, Relaxed);
+        self.switch.on.store(true, Relaxed);
+    }
+
+    /// Stops timing. What was measured stays.
+    pub fn stop(&mut self) {
+        self.switch.on.store(false, Relaxed);
+    }
+
+    /// The systems that ran, in the order of the schedules' construction.
+    pub fn costs(&self) -> impl Iterator<Item = SystemCost> + '_ {
+        self.rows.iter().filter(|row| row.meter.calls.load(Relaxed) > 0).map(|row| SystemCost {
+            system: row.system.clone(),
+            set: row.set.clone(),
+            calls: row.meter.calls.load(Relaxed),
+            time: Duration::from_nanos(row.meter.nanoseconds.load(Relaxed)),
+            bytes: row.meter.bytes.load(Relaxed),
+            operations: row.meter.operations.load(Relaxed),
+        })
+    }
+
+    /// The timeline, in the order things ran; empty unless started with one.
+    #[must_use]
+    pub fn timeline(&self) -> Vec<SystemRun> {
+        let runs = self.switch.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let describe = |&(row, start, time): &(usize, Duration, Duration)| {
+            let row: &Row = &self.rows[row];
+            SystemRun { system: row.system.clone(), set: row.set.clone(), start, time }
+        };
+        runs.iter().map(describe).collect()
+    }
+}
+
+/// Puts the systems that were added since the last call into timing wrappers.
+pub(super) fn instrument(world: &mut World) {
+    for label in [BeginStep.intern(), LayerPass.intern(), EndStep.intern()] {
+        if world.resource::<Schedules>().get(label).is_some_and(Schedule::is_changed) {
+            world.resource_scope(|world, mut profile: Mut<Profile>| {
+                world.schedule_scope(label, |world, schedule| {
+                    profile.wrap(label, schedule);
+                    // Sets are known once the schedule is built. If it cannot be, running it says why.
+                    if schedule.initialize(world).is_ok() {
+                        profile.name_sets(schedule);
+                    }
+                });
+            });
+        }
+    }
+}
+
+impl Profile {
+    fn wrap(&mut self, label: InternedScheduleLabel, schedule: &mut Schedule) {
+        let systems = &mut schedule.graph_mut().systems;
+        let is_new = |key: SystemKey| !self.wrapped.contains(&(label, key));
+        let keys: Vec<SystemKey> = systems
+            .iter()
+            .filter(|(key, system, _)| is_new(*key) && system.system_type() != TypeId::of::<ApplyDeferred>())
+            .map(|(key, _, _)| key)
+            .collect();
+        for key in keys {
+            let Some(slot) = systems.get_mut(key) else { continue };
+            let placeholder = SystemWithAccess::new(Box::new(IntoSystem::into_system(|| ())));
+            let system = std::mem::replace(slot, placeholder);
+            let meter = Arc::new(Meter::default());
+            let name = system.name().shortname().to_string();
+            let timed = Timed::new(system, self.rows.len(), meter.clone(), self.switch.clone());
+            *slot = SystemWithAccess::new(Box::new(timed));
+            self.rows.push(Row { system: name, set: String::new(), key, meter });
+            self.wrapped.insert((label, key));
+        }
+    }
+
+    fn name_sets(&mut self, schedule: &Schedule) {
+        use LayerSystems::{Mixer, MixerNorm, Mlp, MlpNorm};
+        use StepSystems::{Admit, Embed, Emit, Head, Sample};
+        let name = |set: InternedSystemSet, rows: &mut Vec<Row>| {
+            let Ok(keys) = schedule.graph().systems_in_set(set) else { return };
+            for row in rows.iter_mut().filter(|row| keys.contains(&row.key) && row.set.is_empty()) {
+                row.set = format!("{set:?}");
+            }
+        };
+        for set in [Admit, Embed, Head, Sample, Emit] {
+            name(set.intern(), &mut self.rows);
+        }
+        for set in [MixerNorm, Mixer, MlpNorm, Mlp] {
+            name(set.intern(), &mut self.rows);
+        }
+    }
+}

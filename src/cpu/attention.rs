@@ -1,0 +1,123 @@
+//! The `Mixer` set on full-attention layers: `Normed` [rows, hidden] → queries with their gates, keys and values →
+//! q/k norm and rotary positions → attention over each sequence's cache → gate → added to `Residual` [rows, hidden].
+
+use bevy_ecs::prelude::*;
+
+use super::kernels::{
+    AttendShape, Isa, Product, RopeAngles, RopeTable, add_assign, attend, matmul, rms_norm, rms_norm_in_place, rope,
+    sigmoid_gate,
+};
+use super::{Cpu, Workers};
+use crate::checkpoint::{AttentionConfig, ModelConfig};
+use crate::world::activations::{Normed, Residual, Rows};
+use crate::world::attention::Attention;
+use crate::world::batch::{Batch, Span};
+use crate::world::cache::{Caches, KvCache};
+use crate::world::layer::{LayerIndex, OnLayer};
+
+/// What only this mixer needs, kept between steps.
+#[derive(Default)]
+pub struct Scratch {
+    /// Query and gate of each head, `[rows, num_heads, 2, head_dim]`.
+    q_and_gate: Rows,
+    /// `[rows, num_heads, head_dim]`
+    q: Rows,
+    /// `[rows, num_kv_heads, head_dim]`
+    k: Rows,
+    /// `[rows, num_kv_heads, head_dim]`
+    v: Rows,
+    /// `[rows, num_heads, head_dim]`
+    read: Rows,
+    /// `[rows, hidden_size]`
+    out: Rows,
+    /// Of the positions they were made for: the same in all layers of a step.
+    angles: Option<(Vec<u32>, RopeAngles)>,
+}
+
+/// Mixes tokens by attending over each sequence's [`KvCache`].
+pub fn mix_with_attention(
+    workers: Res<Workers>,
+    config: Single<&ModelConfig>,
+    layer: OnLayer<(&LayerIndex, &Attention<Cpu>)>,
+    batch: Res<Batch>,
+    normed: Res<Normed<Cpu>>,
+    mut residual: ResMut<Residual<Cpu>>,
+    sequences: Query<&Caches>,
+    mut caches: Query<&mut KvCache>,
+    mut scratch: Local<Scratch>,
+) {
+    let (index, weights) = *layer;
+    let (scratch, attention) = (&mut *scratch, &config.attention);
+    workers.run(|isa| {
+        scratch.project(isa, weights, &normed.0);
+        scratch.place(isa, weights, attention, config.rms_norm_eps, &batch.positions);
+    });
+    for span in &batch.spans {
+        let cache = sequences.get(span.sequence).ok().and_then(|caches| caches.of_layer(index.0));
+        // A sequence despawned in the middle of a step leaves its rows behind; nobody will read them.
+        let Some(mut cache) = cache.and_then(|cache| caches.get_mut(cache).ok()) else { continue };
+        scratch.remember(span, attention, &mut cache);
+        workers.run(|isa| scratch.recall(isa, span, attention, &cache));
+    }
+    let Scratch { read, q_and_gate, out, .. } = scratch;
+    workers.run(|isa| {
+        let gates = q_and_gate.values().get(attention.head_dim..).unwrap_or_default();
+        sigmoid_gate(isa, read.values_mut(), attention.head_dim, gates, 2 * attention.head_dim);
+        matmul(isa, read.values(), read.width(), [Product::new(weights.o_proj.weights(), out)]);
+        add_assign(isa, residual.0.values_mut(), out.values());
+    });
+}
+
+impl Scratch {
+    fn project(&mut self, isa: Isa, weights: &Attention<Cpu>, normed: &Rows) {
+        let rows = normed.len();
+        let Self { q_and_gate, q, k, v, read, out, .. } = self;
+        q_and_gate.resize(rows, weights.q_proj.rows());
+        q.resize(rows, weights.o_proj.cols());
+        k.resize(rows, weights.k_proj.rows());
+        v.resize(rows, weights.v_proj.rows());
+        read.resize(rows, weights.o_proj.cols());
+        out.resize(rows, weights.o_proj.rows());
+        let products = [
+            Product::new(weights.q_proj.weights(), q_and_gate),
+            Product::new(weights.k_proj.weights(), k),
+            Product::new(weights.v_proj.weights(), v),
+        ];
+        matmul(isa, normed.values(), normed.width(), products);
+    }
+
+    /// Normalises queries and keys and rotates them to their positions.
+    fn place(&mut self, isa: Isa, weights: &Attention<Cpu>, attention: &AttentionConfig, eps: f32, positions: &[u32]) {
+        let AttentionConfig { num_heads, num_kv_heads, head_dim, .. } = *attention;
+        rms_norm(isa, self.q_and_gate.values(), 2 * head_dim, &weights.q_norm, eps, self.q.values_mut());
+        rms_norm_in_place(isa, self.k.values_mut(), &weights.k_norm, eps);
+        if self.angles.as_ref().is_none_or(|(of, _)| of != positions) {
+            let table = RopeTable::new(attention.rope_theta, attention.rotary_dim);
+            self.angles = Some((positions.to_vec(), table.angles(positions)));
+        }
+        let Some((_, angles)) = &self.angles else { return };
+        rope(isa, self.q.values_mut(), num_heads, head_dim, angles);
+        rope(isa, self.k.values_mut(), num_kv_heads, head_dim, angles);
+    }
+
+    /// Appends the span's keys and values to its sequence's cache.
+    fn remember(&self, span: &Span, attention: &AttentionConfig, cache: &mut KvCache) {
+        let append = |from: &Rows, heads: &mut Vec<Vec<f32>>| {
+            for row in span.rows.clone() {
+                for (head, part) in heads.iter_mut().zip(from.row(row).chunks_exact(attention.head_dim)) {
+                    head.extend_from_slice(part);
+                }
+            }
+        };
+        append(&self.k, &mut cache.keys);
+        append(&self.v, &mut cache.values);
+    }
+
+    fn recall(&mut self, isa: Isa, span: &Span, attention: &AttentionConfig, cache: &KvCache) {
+        let shape =
+            AttendShape { heads: attention.num_heads, kv_heads: attention.num_kv_heads, head_dim: attention.head_dim };
+        let first = cache.positions(attention.head_dim) - span.rows.len();
+        let read = self.read.slice_mut(span.rows.clone());
+        attend(isa, shape, self.q.slice(span.rows.clone()), &cache.keys, &cache.values, first, read);
+    }
+}

@@ -1,0 +1,80 @@
+//! The instruction sets that kernels are written for. An [`Isa`] can only be made by detecting it, so holding one is
+//! the proof that its instructions may be executed.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+/// An instruction set that this machine was seen to have.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Isa(pub(super) Level);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    Scalar,
+    /// AVX2 with FMA and F16C (Haswell, Zen).
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL, besides all of AVX2 (Skylake-X, Zen 4).
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// Part of every 64-bit Arm.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+}
+
+impl Isa {
+    /// Plain Rust, on every machine.
+    pub const SCALAR: Self = Self(Level::Scalar);
+
+    /// The widest instruction set of this machine; detected on the first call.
+    #[must_use]
+    pub fn widest() -> Self {
+        static WIDEST: OnceLock<Isa> = OnceLock::new();
+        *WIDEST.get_or_init(|| {
+            let widest = *Self::available().last().unwrap_or(&Self::SCALAR);
+            tracing::debug!(isa = %widest, "CPU kernels");
+            widest
+        })
+    }
+
+    /// Every instruction set that this machine can run, narrowest first: what tests compare with each other.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), expect(unused_mut))]
+        let mut found = vec![Self::SCALAR];
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            let avx2 = has!("avx2") && has!("fma") && has!("f16c");
+            if avx2 {
+                found.push(Self(Level::Avx2));
+            }
+            if avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
+                found.push(Self(Level::Avx512));
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        found.push(Self(Level::Neon));
+        found
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Level::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => "AVX2+FMA+F16C",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => "AVX-512",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "NEON",
+        })
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,164 @@
+//! `out[m, n] = Σ_k x[m, k] · weights[n, k]`: every projection of the model, with weights in their storage type.
+//!
+//! 1. Each sum is kept in sixteen lanes: lane `l` adds the products of `k = l, l + 16, l + 32, …` in this order, with
+//!    fused multiply-adds; missing products at the end count as zero.
+//! 2. At the end the lanes are added as a tree: halves onto each other until one is left.
+//!
+//! So a result depends on its own row of `x` and its own row of weights and on nothing else: not on the other rows, the
+//! tiling, or the threads. What follows is about speed and leaves that order alone:
+//!
+//! 3. Several rows of weights are multiplied at once, since one sum alone would wait for each addition ([`tile`]).
+//! 4. Few rows of `x`, as in decoding: weights are widened to f32 in registers as they stream by. What limits is
+//!    memory ([`stream`]).
+//! 5. Many rows, as in reading a prompt: a block of weights is widened once into memory that stays in the cache, and
+//!    reused for all rows. What limits is multiplying ([`blocked`]).
+
+mod blocked;
+mod stream;
+mod tile;
+
+use std::ops::Range;
+
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use super::isa::Isa;
+use super::split::Disjoint;
+use crate::tally;
+use crate::world::activations::Rows;
+
+/// A matrix in its storage type, row-major.
+#[derive(Clone, Copy, Debug)]
+pub enum WeightSlice<'a> {
+    /// Single precision.
+    F32(&'a [f32]),
+    /// Half precision.
+    F16(&'a [f16]),
+    /// The upper half of single precision.
+    Bf16(&'a [bf16]),
+}
+
+impl<'a> WeightSlice<'a> {
+    /// The number of weights.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(weights) => weights.len(),
+            Self::F16(weights) => weights.len(),
+            Self::Bf16(weights) => weights.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Some of the weights.
+    ///
+    /// # Panics
+    /// If there are no such weights.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> WeightSlice<'a> {
+        match self {
+            Self::F32(weights) => WeightSlice::F32(&weights[range]),
+            Self::F16(weights) => WeightSlice::F16(&weights[range]),
+            Self::Bf16(weights) => WeightSlice::Bf16(&weights[range]),
+        }
+    }
+
+    /// Bytes that the weights take.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::F32(weights) => size_of_val(*weights),
+            Self::F16(weights) => size_of_val(*weights),
+            Self::Bf16(weights) => size_of_val(*weights),
+        }
+    }
+}
+
+/// One product of a call: a matrix, and where its result goes.
+pub struct Product<'a> {
+    /// `[rows, cols]`
+    pub weights: WeightSlice<'a>,
+    /// `[m, stride]`, of which the first `rows` columns are written.
+    pub out: &'a mut [f32],
+    /// From one row of `out` to the next.
+    pub stride: usize,
+}
+
+impl<'a> Product<'a> {
+    /// A product that fills `out`, `[m, rows]`.
+    #[must_use]
+    pub fn new(weights: WeightSlice<'a>, out: &'a mut Rows) -> Self {
+        let stride = out.width();
+        Self { weights, out: out.values_mut(), stride }
+    }
+}
+
+/// A product whose result several threads write, each its own columns.
+struct Shared<'a> {
+    weights: WeightSlice<'a>,
+    out: Disjoint<'a>,
+    stride: usize,
+}
+
+/// Work that pays for a thread's attention, in bytes of weights: some 10 µs of streaming.
+const LEAST_BYTES: usize = 128 * 1024;
+
+/// The rows of `x` up to which weights are widened in registers.
+const FEW_ROWS: usize = 4;
+
+/// Multiplies the rows of `x`, `[m, cols]`, with every product's weights. Several products of the same `x` share one
+/// division of work among the threads of the current pool.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn matmul<const N: usize>(isa: Isa, x: &[f32], cols: usize, products: [Product<'_>; N]) {
+    assert!(cols > 0 && x.len().is_multiple_of(cols), "{} values in rows of {cols}", x.len());
+    let m = x.len() / cols;
+    let products = products.map(|product| {
+        let rows = product.weights.len() / cols;
+        assert_eq!(product.weights.len(), rows * cols, "whole rows of {cols} weights");
+        assert!(rows <= product.stride, "{rows} columns, {} apart", product.stride);
+        assert!(m == 0 || product.out.len() >= (m - 1) * product.stride + rows, "room for {m} rows of {rows}");
+        tally::add(product.weights.size() + (m * rows + x.len()) * size_of::<f32>(), 2 * m * rows * cols);
+        Shared { weights: product.weights, out: Disjoint::new(product.out), stride: product.stride }
+    });
+    if m == 0 {
+        return;
+    }
+    let tasks = divide(&products, cols, m);
+    let work = |task: &(&Shared<'_>, Range<usize>)| {
+        let (product, rows) = task;
+        if m <= FEW_ROWS {
+            stream::rows(isa, x, cols, product, rows.clone());
+        } else {
+            blocked::rows(isa, x, cols, product, rows.clone());
+        }
+    };
+    if tasks.len() == 1 || rayon::current_num_threads() == 1 {
+        tasks.iter().for_each(work);
+    } else {
+        tasks.par_iter().for_each(work);
+    }
+}
+
+/// Cuts the rows of all products into tasks: enough of them that a thread held up by a neighbour does not hold up the
+/// others, none too small to pay.
+fn divide<'a, 'b>(products: &'a [Shared<'b>], cols: usize, m: usize) -> Vec<(&'a Shared<'b>, Range<usize>)> {
+    let bytes: usize = products.iter().map(|product| product.weights.size()).sum();
+    // A block of weights meets all rows of x before the next one comes.
+    let work = if m <= FEW_ROWS { bytes } else { bytes.saturating_mul(m) };
+    let pieces = (work / LEAST_BYTES).clamp(1, 8 * rayon::current_num_threads());
+    let mut tasks = Vec::with_capacity(pieces + products.len());
+    for product in products {
+        let rows = product.weights.len() / cols;
+        let share = (product.weights.size() * pieces).div_ceil(bytes.max(1)).max(1);
+        let step = rows.div_ceil(share).next_multiple_of(blocked::BLOCK_ROWS);
+        tasks.extend((0..rows).step_by(step).map(|start| (product, start..rows.min(start + step))));
+    }
+    tasks
+}

@@ -1,0 +1,37 @@
+//! The CPU kernels, one folder or file each, named as everywhere else. The only place of the CPU path with `unsafe`.
+//!
+//! Every kernel takes an [`Isa`], which only detection can make, and plain row-major `f32` slices. Every output row
+//! depends on its own inputs only: its bits do not change with the number of rows in a call, with the number of
+//! threads, or with the instruction set. Kernels run on the current Rayon pool, or on the calling thread alone where
+//! the work would not pay for waking another.
+
+mod add_assign;
+mod attend;
+mod causal_conv;
+mod delta_rule;
+mod embed;
+mod exp;
+mod gated_norm;
+mod isa;
+mod matmul;
+mod rms_norm;
+mod rope;
+mod sigmoid_gate;
+mod silu_mul;
+mod simd;
+mod split;
+#[cfg(test)]
+mod testing;
+
+pub use add_assign::add_assign;
+pub use attend::{AttendShape, attend};
+pub use causal_conv::{causal_conv, transpose_conv_weights};
+pub use delta_rule::{DeltaInputs, DeltaShape, delta_rule};
+pub use embed::embed;
+pub use gated_norm::gated_norm;
+pub use isa::Isa;
+pub use matmul::{Product, WeightSlice, matmul};
+pub use rms_norm::{rms_norm, rms_norm_in_place};
+pub use rope::{RopeAngles, RopeTable, rope};
+pub use sigmoid_gate::sigmoid_gate;
+pub use silu_mul::silu_mul;

@@ -1,0 +1,72 @@
+//! The CPU backend: the reference, and what runs where there is no GPU. Weights are read in their storage type,
+//! activations are f32.
+//!
+//! | set | system |
+//! |---|---|
+//! | `Admit` | [`cache::fill_caches`] |
+//! | `Embed` | [`embed::embed_tokens`] |
+//! | `MixerNorm` | [`norm::norm_for_mixer`] |
+//! | `Mixer` | [`delta_net::mix_with_delta_net`] or [`attention::mix_with_attention`] |
+//! | `MlpNorm` | [`norm::norm_for_mlp`] |
+//! | `Mlp` | [`mlp::run_mlp`] |
+//! | `Head` | [`head::compute_logits`] |
+//! | `Sample` | [`pick_tokens`] |
+
+pub mod attention;
+pub mod cache;
+pub mod delta_net;
+pub mod embed;
+pub mod head;
+#[allow(unsafe_code, reason = "intrinsics, and disjoint writes from several threads")]
+pub mod kernels;
+pub mod mlp;
+pub mod norm;
+mod pack;
+mod workers;
+
+use bevy_ecs::prelude::*;
+
+pub use pack::{Matrix, pack};
+pub use workers::{Workers, WorkersError};
+
+use crate::schedule::{
+    BeginStep, EndStep, LayerPass, LayerSystems, StepSystems, admit_queued, fill_batch, pick_tokens,
+};
+use crate::world::activations::{Logits, Normed, Residual, Rows};
+use crate::world::storage::Storage;
+
+/// Tensors as the CPU kernels read them.
+#[derive(Clone, Copy, Debug)]
+pub struct Cpu;
+
+impl Storage for Cpu {
+    type Matrix = Matrix;
+    type Vector = Box<[f32]>;
+    type Rows = Rows;
+}
+
+/// Adds the CPU's systems to the sets that [`install`](crate::schedule::install) made, to compute on `workers`.
+pub fn add_systems(world: &mut World, workers: Workers) {
+    world.insert_resource(workers);
+    world.insert_resource(Residual::<Cpu>(Rows::default()));
+    world.insert_resource(Normed::<Cpu>(Rows::default()));
+    world.insert_resource(Logits::<Cpu>(Rows::default()));
+    world.schedule_scope(BeginStep, |_, schedule| {
+        let fill_caches = cache::fill_caches.after(admit_queued).before(fill_batch);
+        schedule.add_systems((fill_caches.in_set(StepSystems::Admit), embed::embed_tokens.in_set(StepSystems::Embed)));
+    });
+    world.schedule_scope(LayerPass, |_, schedule| {
+        schedule.add_systems((
+            norm::norm_for_mixer.in_set(LayerSystems::MixerNorm),
+            (delta_net::mix_with_delta_net, attention::mix_with_attention).chain().in_set(LayerSystems::Mixer),
+            norm::norm_for_mlp.in_set(LayerSystems::MlpNorm),
+            mlp::run_mlp.in_set(LayerSystems::Mlp),
+        ));
+    });
+    world.schedule_scope(EndStep, |_, schedule| {
+        schedule.add_systems((
+            head::compute_logits.in_set(StepSystems::Head),
+            pick_tokens::<Cpu>.in_set(StepSystems::Sample),
+        ));
+    });
+}

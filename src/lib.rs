@@ -1,0 +1,36 @@
+//! A language-model runtime built as a data-oriented ECS: Qwen3.5 on [`bevy_ecs`].
+//!
+//! A token's path:
+//!
+//! 1. [`checkpoint`] maps a Hugging Face directory and checks every byte it will use.
+//! 2. [`schedule::load`] spawns the model: an entity for the model, a child entity for each layer, whose tensors are
+//!    components; [`cpu::pack`] gives each tensor the form its kernels read.
+//! 3. A host spawns a sequence: an entity with a [`Prompt`](world::sequence::Prompt).
+//! 4. [`schedule::advance`] takes all sequences a step further. `BeginStep` admits the new ones and embeds a batch of
+//!    tokens into the [`Residual`](world::activations::Residual);
+//! 5. `LayerPass` runs once per layer entity: norm, mixer ([`cpu::delta_net`] or [`cpu::attention`]), norm,
+//!    [`cpu::mlp`], each adding to the residual;
+//! 6. `EndStep` turns the last row of each sequence into logits ([`cpu::head`]), picks a token
+//!    ([`world::sampler`]) and sends it out as a [`TokenGenerated`](world::sequence::TokenGenerated) message.
+//!
+//! The table of contents of a step is [`schedule::LayerSystems`] and [`schedule::StepSystems`].
+#![deny(unsafe_code)]
+
+pub mod checkpoint;
+pub mod cpu;
+pub mod schedule;
+pub mod tally;
+pub mod world;
+
+/// What most hosts need.
+pub mod prelude {
+    pub use crate::checkpoint::{Checkpoint, CheckpointError, ModelConfig};
+    pub use crate::cpu::{Cpu, Workers};
+    pub use crate::schedule::{Budget, LayerSystems, Progress, StepSystems, advance, install};
+    pub use crate::world::batch::MaxRows;
+    pub use crate::world::sampler::{Sampler, Sampling};
+    pub use crate::world::sequence::{
+        FinishReason, Finished, Prompt, Queued, Running, SequenceFinished, StopRules, TokenGenerated, Tokens,
+    };
+    pub use crate::world::transcript::Transcript;
+}

@@ -1,0 +1,28 @@
+//! What the kernels on this thread have moved and computed so far: the profile reads it before and after each system.
+
+use std::cell::Cell;
+
+/// Bytes read or written and arithmetic operations (a multiply-add counts as two), since the thread began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub bytes: u64,
+    pub operations: u64,
+}
+
+thread_local! {
+    static TALLY: Cell<Tally> = const { Cell::new(Tally { bytes: 0, operations: 0 }) };
+}
+
+/// Adds one kernel call's traffic. Called on the thread that runs the system, not on the workers it fans out to.
+pub fn add(bytes: usize, operations: usize) {
+    TALLY.with(|tally| {
+        let sum = tally.get();
+        tally.set(Tally { bytes: sum.bytes + bytes as u64, operations: sum.operations + operations as u64 });
+    });
+}
+
+/// The running sums of this thread.
+#[must_use]
+pub fn read() -> Tally {
+    TALLY.with(Cell::get)
+}

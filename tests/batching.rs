@@ -1,0 +1,108 @@
+//! What a sequence gets does not depend on how its prompt was cut, on what shared the batch, or on the threads.
+
+mod support;
+
+use bevy_ecs::entity::EntityCloner;
+use bevy_ecs::prelude::*;
+use loquent::cpu::kernels::Isa;
+use loquent::prelude::*;
+use loquent::world::cache::{Caches, DeltaState, KvCache};
+use support::{default_world, fixtures, generate, logits, run, some_prompt, spawn, take, vocab_size, world};
+
+/// The same bits, not merely close.
+fn assert_same(left: &[f32], right: &[f32], what: &str) {
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    assert!(bits(left) == bits(right), "{what}: logits differ");
+}
+
+#[test]
+fn a_prompt_read_whole_in_chunks_or_token_by_token_gives_the_same_logits() {
+    for checkpoint in fixtures() {
+        let mut world = default_world(&checkpoint);
+        let prompt = some_prompt(70, vocab_size(&mut world));
+        let whole = logits(&mut world, &prompt, Budget::Step);
+        for chunk in [64, 7, 1] {
+            world.insert_resource(MaxRows(chunk));
+            let cut = logits(&mut world, &prompt, Budget::Step);
+            assert_same(&whole, &cut, &format!("{} in chunks of {chunk}", checkpoint.display()));
+        }
+    }
+}
+
+#[test]
+fn a_batch_gives_each_sequence_what_it_gets_alone() {
+    for checkpoint in fixtures() {
+        let mut world = default_world(&checkpoint);
+        let vocab = vocab_size(&mut world);
+        let prompts: Vec<Vec<u32>> = [1, 5, 17, 70].map(|length| some_prompt(length, vocab)).into();
+        let alone: Vec<_> = prompts.iter().map(|prompt| generate(&mut world, prompt, 12)).collect();
+        world.insert_resource(MaxRows(9));
+        let sequences: Vec<_> = prompts.iter().map(|prompt| spawn(&mut world, prompt, 12)).collect();
+        run(&mut world, Budget::Step);
+        for (sequence, alone) in sequences.into_iter().zip(alone) {
+            assert_eq!(take(&mut world, sequence), alone, "{}", checkpoint.display());
+        }
+    }
+}
+
+#[test]
+fn a_sequence_that_joins_late_changes_nothing_for_the_others() {
+    let checkpoint = &fixtures()[0];
+    let mut world = default_world(checkpoint);
+    let vocab = vocab_size(&mut world);
+    let (first, second) = (some_prompt(17, vocab), some_prompt(5, vocab));
+    let alone = [generate(&mut world, &first, 20), generate(&mut world, &second, 20)];
+    let early = spawn(&mut world, &first, 20);
+    for _ in 0..6 {
+        assert_eq!(advance(&mut world, Budget::Step), Progress::StepDone);
+    }
+    let late = spawn(&mut world, &second, 20);
+    run(&mut world, Budget::Step);
+    assert_eq!([take(&mut world, early), take(&mut world, late)], alone);
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_logits() {
+    for checkpoint in fixtures() {
+        let mut one = world(&checkpoint, 1, Isa::widest());
+        let prompt = some_prompt(70, vocab_size(&mut one));
+        let expected = logits(&mut one, &prompt, Budget::Step);
+        for threads in [2, 3, 7] {
+            let mut many = world(&checkpoint, threads, Isa::widest());
+            let found = logits(&mut many, &prompt, Budget::Step);
+            assert_same(&expected, &found, &format!("{} on {threads} threads", checkpoint.display()));
+        }
+    }
+}
+
+#[test]
+fn a_clone_goes_on_as_the_original_would() {
+    let mut world = default_world(&fixtures()[0]);
+    let prompt = some_prompt(17, vocab_size(&mut world));
+    let expected = generate(&mut world, &prompt, 20);
+    let original = spawn(&mut world, &prompt, 20);
+    for _ in 0..8 {
+        advance(&mut world, Budget::Step);
+    }
+    let fork = world.spawn_empty().id();
+    EntityCloner::build_opt_out(&mut world).linked_cloning(true).clone_entity(original, fork);
+    let caches = |world: &World, sequence| world.get::<Caches>(sequence).expect("caches").of_layer(0);
+    assert_ne!(caches(&world, original), caches(&world, fork), "a fork has caches of its own");
+    run(&mut world, Budget::Step);
+    assert_eq!(take(&mut world, original), expected);
+    assert_eq!(take(&mut world, fork), expected);
+}
+
+#[test]
+fn despawning_a_sequence_frees_its_caches() {
+    let mut world = default_world(&fixtures()[0]);
+    let prompt = some_prompt(5, vocab_size(&mut world));
+    let sequence = spawn(&mut world, &prompt, 20);
+    advance(&mut world, Budget::Step);
+    let count =
+        |world: &mut World| world.query_filtered::<(), Or<(With<KvCache>, With<DeltaState>)>>().iter(world).count();
+    assert!(count(&mut world) > 0);
+    world.despawn(sequence);
+    assert_eq!(count(&mut world), 0);
+    assert_eq!(advance(&mut world, Budget::Step), Progress::Idle);
+}

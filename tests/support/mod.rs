@@ -1,0 +1,93 @@
+//! Worlds of the small checkpoints in `tests/fixtures`, for the tests beside this folder.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+
+use std::path::{Path, PathBuf};
+
+use bevy_ecs::prelude::*;
+use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel};
+use loquent::cpu::kernels::Isa;
+use loquent::cpu::{self, Cpu, Workers};
+use loquent::prelude::*;
+use loquent::schedule::{BeginStep, EndStep, LayerPass, load};
+use loquent::world::activations::Logits;
+
+/// The checkpoints that `tests/fixtures/make.py` wrote.
+pub fn fixtures() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("tests/fixtures")
+        .map(|entry| entry.expect("tests/fixtures").path())
+        .filter(|path| path.join("golden.json").exists())
+        .collect();
+    found.sort();
+    assert!(found.len() >= 5, "expected the fixtures of tests/fixtures/make.py, found {found:?}");
+    found
+}
+
+/// A world with the model of `checkpoint` on the CPU. Two systems whose order matters but is not fixed are an error.
+pub fn world(checkpoint: &Path, threads: usize, isa: Isa) -> World {
+    let mut checkpoint = Checkpoint::open(checkpoint).expect("a valid checkpoint");
+    let config = checkpoint.config.clone();
+    let mut world = World::new();
+    install(&mut world);
+    cpu::add_systems(&mut world, Workers::new(threads, isa).expect("threads"));
+    load::spawn_model(&mut world, &config, &mut checkpoint).expect("all tensors");
+    cpu::pack(&mut world);
+    load::check_mixers::<Cpu>(&mut world).expect("a mixer in every layer");
+    let strict = ScheduleBuildSettings { ambiguity_detection: LogLevel::Error, ..ScheduleBuildSettings::new() };
+    for label in [BeginStep.intern(), LayerPass.intern(), EndStep.intern()] {
+        world.schedule_scope(label, |_, schedule| {
+            schedule.set_build_settings(strict.clone());
+        });
+    }
+    world
+}
+
+/// A world on two threads with the widest instruction set.
+pub fn default_world(checkpoint: &Path) -> World {
+    world(checkpoint, 2, Isa::widest())
+}
+
+/// Spawns a greedy sequence of `new` tokens.
+pub fn spawn(world: &mut World, prompt: &[u32], new: usize) -> Entity {
+    world.spawn((Prompt(prompt.to_vec()), StopRules { max_new_tokens: Some(new), ..StopRules::default() })).id()
+}
+
+/// Advances until nothing is left to do, each call within `budget`.
+pub fn run(world: &mut World, budget: Budget) {
+    while advance(world, budget) != Progress::Idle {}
+}
+
+/// Runs one greedy sequence to its end and takes its tokens.
+pub fn generate(world: &mut World, prompt: &[u32], new: usize) -> Vec<u32> {
+    let sequence = spawn(world, prompt, new);
+    run(world, Budget::Step);
+    take(world, sequence)
+}
+
+/// The tokens of a finished sequence, which is despawned.
+pub fn take(world: &mut World, sequence: Entity) -> Vec<u32> {
+    assert!(world.get::<Finished>(sequence).is_some(), "the sequence has ended");
+    let tokens = world.get::<Tokens>(sequence).expect("tokens").generated.clone();
+    world.despawn(sequence);
+    tokens
+}
+
+/// The logits after `prompt`.
+pub fn logits(world: &mut World, prompt: &[u32], budget: Budget) -> Vec<f32> {
+    let sequence = spawn(world, prompt, 0);
+    run(world, budget);
+    let logits = world.resource::<Logits<Cpu>>().0.row(0).to_vec();
+    assert_eq!(take(world, sequence), Vec::<u32>::new());
+    logits
+}
+
+/// Some token ids below `vocab_size`, the same every time.
+pub fn some_prompt(length: usize, vocab_size: usize) -> Vec<u32> {
+    (0..length).map(|index| (index * index * 7 + index * 13 + 5) as u32 % vocab_size as u32).collect()
+}
+
+/// The vocabulary size of the model in `world`.
+pub fn vocab_size(world: &mut World) -> usize {
+    world.query::<&ModelConfig>().single(world).expect("a model").vocab_size
+}

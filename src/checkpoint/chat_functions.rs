@@ -1,12 +1,12 @@
-//! What transformers adds to Jinja for chat templates: `tojson` that escapes nothing for HTML, `raise_exception`, and
-//! `strftime_now`.
+//! What transformers adds to Jinja for chat templates (`tojson` that escapes nothing for HTML, `raise_exception`,
+//! `strftime_now`), and tests that answer as Python does.
 
 #![forbid(unsafe_code)]
 
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use minijinja::value::{Kwargs, Value};
+use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind};
 
 use super::python_json::{self, Style};
@@ -15,6 +15,18 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.add_filter("tojson", to_json);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
+    environment.add_test("iterable", is_iterable);
+    environment.add_test("sequence", is_sequence);
+}
+
+/// Unlike minijinja's own: strings are, `none` is not.
+fn is_iterable(value: &Value) -> bool {
+    matches!(value.kind(), ValueKind::Iterable) || is_sequence(value)
+}
+
+/// Jinja takes for a sequence whatever has a length and items, which includes strings, mappings and the undefined.
+fn is_sequence(value: &Value) -> bool {
+    matches!(value.kind(), ValueKind::Undefined | ValueKind::String | ValueKind::Seq | ValueKind::Map)
 }
 
 fn raise_exception(message: String) -> Result<Value, Error> {

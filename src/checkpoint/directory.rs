@@ -59,7 +59,7 @@ impl Checkpoint {
     }
 
     /// Opens files that are compiled into the program, with the same checks. `name` stands for their directory in
-    /// messages.
+    /// messages. Tensors that the program does not hold at an aligned address are copied when they are taken.
     ///
     /// # Errors
     /// As [`Checkpoint::open`].
@@ -109,8 +109,8 @@ impl Checkpoint {
         self.tensors.keys().map(String::as_str).filter(|name| !self.taken.contains(*name))
     }
 
-    /// Warns of tensors that nobody took: a model that has more than we use may be another model.
-    pub fn finish(self) {
+    /// Warns of tensors that nobody took, once all are: a model that has more than we use may be another model.
+    pub fn warn_of_left_over(&self) {
         const NAMED: usize = 5;
         let count = self.left_over().count();
         if count > 0 {

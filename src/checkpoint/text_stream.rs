@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use tokenizers::DecoderWrapper;
 
+use super::tokenizer::guarded;
+
 /// Decodes a text as it is made. A character may be spread over several tokens; it is held back until it is complete.
 #[derive(Clone)]
 pub struct TextStream {
@@ -58,7 +60,7 @@ impl TextStream {
             }
             Pending::Ids { ids, given } => {
                 ids.push(id);
-                let text = self.tokenizer.decode(ids, true).unwrap_or_default();
+                let text = guarded(|| self.tokenizer.decode(ids, true)).unwrap_or_default();
                 // A replacement character at the end may be the beginning of a real one.
                 let complete = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
                 let new = complete.get(*given..).unwrap_or_default().to_owned();
@@ -73,7 +75,7 @@ impl TextStream {
         match &mut self.pending {
             Pending::Bytes(bytes) => String::from_utf8_lossy(&std::mem::take(bytes)).into_owned(),
             Pending::Ids { ids, given } => {
-                let text = self.tokenizer.decode(ids, true).unwrap_or_default();
+                let text = guarded(|| self.tokenizer.decode(ids, true)).unwrap_or_default();
                 ids.clear();
                 text.get(std::mem::take(given)..).unwrap_or_default().to_owned()
             }
@@ -109,14 +111,12 @@ fn is_incomplete(bytes: &[u8]) -> bool {
 fn push_token_bytes(bytes: &mut Vec<u8>, token: &str) {
     let start = bytes.len();
     for character in token.chars() {
-        match CHARACTER_BYTES.get(character as usize) {
-            Some(&Some(byte)) => bytes.push(byte),
-            _ => {
-                bytes.truncate(start);
-                bytes.extend_from_slice(token.as_bytes());
-                return;
-            }
-        }
+        let Some(&Some(byte)) = CHARACTER_BYTES.get(character as usize) else {
+            bytes.truncate(start);
+            bytes.extend_from_slice(token.as_bytes());
+            return;
+        };
+        bytes.push(byte);
     }
 }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,8 +35,9 @@ impl Tokenizer {
     pub(super) fn load(source: Source<'_>, vocab_size: usize) -> Result<Option<Self>, CheckpointError> {
         let Some(text) = source.text(FILE, LARGEST)? else { return Ok(None) };
         let file = source.path(FILE);
-        let mut tables = tokenizers::Tokenizer::from_bytes(&text)
-            .map_err(|error| CheckpointError::file(&file, "a tokenizer", error.to_string()))?;
+        let added = AddedToken::all(&file, &text)?;
+        let mut tables = guarded(|| tokenizers::Tokenizer::from_bytes(&text))
+            .map_err(|error| CheckpointError::file(&file, "a tokenizer", error))?;
         // A file may carry the settings of the batch it was trained on; they are no part of the tokenizer.
         tables.with_padding(None);
         let untruncated = tables.with_truncation(None).map(|_| ());
@@ -50,7 +52,7 @@ impl Tokenizer {
                 found,
             ));
         }
-        check_added_tokens(&file, &text, &tables)?;
+        check_added_tokens(&file, &added, &tables)?;
         Ok(Some(Self { tables: Arc::new(tables), file }))
     }
 
@@ -60,10 +62,9 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer's own rules fail on this text.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, CheckpointError> {
-        match self.tables.encode_fast(text, add_special_tokens) {
-            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
-            Err(error) => Err(CheckpointError::file(&self.file, "text it can encode", error.to_string())),
-        }
+        let encoding = guarded(|| self.tables.encode_fast(text, add_special_tokens));
+        let ids = encoding.map(|encoding| encoding.get_ids().to_vec());
+        ids.map_err(|error| CheckpointError::file(&self.file, "rules that fit every text", error))
     }
 
     /// The text of `ids`, with or without that of special tokens. Ids of no token are passed over, and bytes that are no
@@ -72,9 +73,8 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer's own rules fail on these ids.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, CheckpointError> {
-        self.tables
-            .decode(ids, skip_special_tokens)
-            .map_err(|error| CheckpointError::file(&self.file, "ids it can decode", error.to_string()))
+        guarded(|| self.tables.decode(ids, skip_special_tokens))
+            .map_err(|error| CheckpointError::file(&self.file, "rules that fit all ids", error))
     }
 
     /// A token as the vocabulary writes it; `None` if no token has this id.
@@ -96,33 +96,51 @@ impl Tokenizer {
     }
 }
 
+/// Runs a part of the `tokenizers` crate, which panics where some malformed files should be errors, e.g. on a prefix of
+/// subwords that is longer than the subwords.
+pub(super) fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    // What is left half done in there is at most a cache, which is behind locks that are not waited for.
+    match panic::catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("rules that contradict each other".to_owned()),
+    }
+}
+
+/// What a `tokenizer.json` says of an added token.
+#[derive(Deserialize)]
+struct AddedToken {
+    id: u32,
+    content: String,
+}
+
+impl AddedToken {
+    fn all(file: &Path, text: &str) -> Result<Vec<Self>, CheckpointError> {
+        #[derive(Deserialize)]
+        struct File {
+            #[serde(default)]
+            added_tokens: Vec<AddedToken>,
+        }
+        match serde_json::from_str::<File>(text) {
+            Ok(parsed) => Ok(parsed.added_tokens),
+            Err(error) => Err(CheckpointError::file(file, "a tokenizer", error.to_string())),
+        }
+    }
+}
+
 /// Refuses added tokens that did not get the id the file gives them: the `tokenizers` crate numbers on from the end of
 /// the vocabulary whatever the file says.
-fn check_added_tokens(file: &Path, text: &str, tables: &tokenizers::Tokenizer) -> Result<(), CheckpointError> {
-    #[derive(Deserialize)]
-    struct Added {
-        id: u32,
-        content: String,
-    }
-    #[derive(Deserialize)]
-    struct File {
-        #[serde(default)]
-        added_tokens: Vec<Added>,
-    }
-
-    let parsed: File = serde_json::from_str(text)
-        .map_err(|error| CheckpointError::file(file, "added_tokens with ids and contents", error.to_string()))?;
-    for Added { id, content } in parsed.added_tokens {
-        let found = tables.token_to_id(&content);
-        if found != Some(id) {
-            let found =
-                format!("{}, which the vocabulary's size makes it", found.map_or("none".into(), |id| id.to_string()));
-            return Err(CheckpointError::field(
-                file,
-                "added_tokens",
-                format!("id {id} for {}", Excerpt(&content)),
-                found,
-            ));
+fn check_added_tokens(
+    file: &Path,
+    added: &[AddedToken],
+    tables: &tokenizers::Tokenizer,
+) -> Result<(), CheckpointError> {
+    for AddedToken { id, content } in added {
+        let found = tables.token_to_id(content);
+        if found != Some(*id) {
+            let found = found.map_or("none".to_owned(), |id| id.to_string());
+            let expected = format!("id {id} for {}", Excerpt(content));
+            let found = format!("{found}, which the vocabulary's size makes it");
+            return Err(CheckpointError::field(file, "added_tokens", expected, found));
         }
     }
     Ok(())

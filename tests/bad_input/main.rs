@@ -1,0 +1,9 @@
+//! Every refusal of a checkpoint names the file, the field or tensor, what was expected and what was found.
+
+#[path = "../support/tiny_checkpoint.rs"]
+mod tiny_checkpoint;
+
+mod config;
+mod files;
+mod text_side;
+mod weights;

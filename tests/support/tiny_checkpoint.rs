@@ -1,0 +1,287 @@
+//! A checkpoint small enough to write anew for every test: four layers, a byte-level tokenizer, a chat template. Tests
+//! change one thing in it and look at what is said.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use loquent::checkpoint::{Checkpoint, CheckpointError, LayerType, ModelConfig};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub(crate) const VOCAB_SIZE: usize = 272;
+
+/// What a tensor is in a file: type, shape, bytes.
+#[derive(Clone)]
+pub(crate) struct Stored {
+    pub(crate) dtype: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+pub(crate) struct TinyCheckpoint {
+    directory: TempDir,
+    pub(crate) config: Value,
+    pub(crate) tensors: BTreeMap<String, Stored>,
+}
+
+impl TinyCheckpoint {
+    /// In the text-only layout, untied, all in F32.
+    pub(crate) fn new() -> Self {
+        Self::with_config(text_config())
+    }
+
+    /// In the published layout, tied.
+    pub(crate) fn multimodal() -> Self {
+        let mut text = text_config();
+        text["tie_word_embeddings"] = json!(true);
+        Self::with_config(json!({
+            "model_type": "qwen3_5",
+            "architectures": ["Qwen3_5ForConditionalGeneration"],
+            "text_config": text,
+            "vision_config": {"depth": 1},
+            "tie_word_embeddings": true,
+        }))
+    }
+
+    /// With every file written that such a configuration promises.
+    pub(crate) fn with_config(config: Value) -> Self {
+        let parsed = ModelConfig::from_json(Path::new("config.json"), &config.to_string()).unwrap();
+        let prefix = parsed.layout.tensor_prefix();
+        let full = |name: &str| if name == "lm_head.weight" { name.to_owned() } else { format!("{prefix}{name}") };
+        let tensors = shapes(&parsed)
+            .into_iter()
+            .enumerate()
+            .map(|(seed, (name, shape))| (full(&name), stored(&shape, seed)))
+            .collect();
+        let tiny = Self { directory: TempDir::new().unwrap(), config, tensors };
+        tiny.write("config.json", tiny.config.to_string());
+        tiny.write("tokenizer.json", tokenizer().to_string());
+        tiny.write("chat_template.jinja", TEMPLATE);
+        tiny.write_weights();
+        tiny
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.file(name), content).unwrap();
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        fs::remove_file(self.file(name)).unwrap();
+    }
+
+    /// Writes `config.json` with one field of the text model changed.
+    pub(crate) fn with_field(mut self, field: &str, value: Value) -> Self {
+        let text = match self.config.get_mut("text_config") {
+            Some(text) => text,
+            None => &mut self.config,
+        };
+        text[field] = value;
+        self.write_config();
+        self
+    }
+
+    /// Writes `config.json` without one field of the text model.
+    pub(crate) fn without_field(mut self, field: &str) -> Self {
+        self.config.as_object_mut().unwrap().remove(field).unwrap();
+        self.write_config();
+        self
+    }
+
+    pub(crate) fn write_config(&self) {
+        self.write("config.json", self.config.to_string());
+    }
+
+    pub(crate) fn write_weights(&self) {
+        self.write("model.safetensors", safetensors(&self.tensors));
+    }
+
+    /// Replaces `model.safetensors` by two shards and their index.
+    pub(crate) fn shard(&self) {
+        self.remove("model.safetensors");
+        let half = self.tensors.len() / 2;
+        let mut map = BTreeMap::new();
+        for (shard, first) in [("model-00001-of-00002.safetensors", true), ("model-00002-of-00002.safetensors", false)]
+        {
+            let part = self.tensors.iter().enumerate().filter(|(index, _)| (*index < half) == first);
+            let part: BTreeMap<_, _> = part.map(|(_, (name, tensor))| (name.clone(), tensor.clone())).collect();
+            map.extend(part.keys().map(|name| (name.clone(), shard)));
+            self.write(shard, safetensors(&part));
+        }
+        self.write("model.safetensors.index.json", json!({"metadata": {}, "weight_map": map}).to_string());
+    }
+
+    /// Opens it and takes all that its configuration promises.
+    pub(crate) fn load(&self) -> Result<Checkpoint, CheckpointError> {
+        let mut checkpoint = Checkpoint::open(self.path())?;
+        for (name, shape) in shapes(&checkpoint.config) {
+            checkpoint.take(&name, &shape)?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// Asserts that it cannot be loaded, and that the message names the file and contains all of `parts`.
+    #[track_caller]
+    pub(crate) fn assert_refused(&self, file: &str, parts: &[&str]) {
+        let message = match self.load() {
+            Ok(_) => panic!("loaded; expected a refusal with {parts:?}"),
+            Err(error) => error.to_string(),
+        };
+        let file = self.file(file).display().to_string();
+        assert!(message.starts_with(&file), "{message:?} does not name {file}");
+        for part in parts {
+            assert!(message.contains(part), "{message:?} does not say {part:?}");
+        }
+        assert!(message.len() < 600 + file.len(), "a message of {} bytes", message.len());
+    }
+}
+
+pub(crate) const TEMPLATE: &str = "{% for message in messages %}<|start|>{{ message.role }}\n{{ message.content }}<|end|>\n\
+    {% endfor %}{% if add_generation_prompt %}<|start|>assistant\n{% endif %}";
+
+pub(crate) fn text_config() -> Value {
+    json!({
+        "model_type": "qwen3_5_text",
+        "architectures": ["Qwen3_5ForCausalLM"],
+        "vocab_size": VOCAB_SIZE,
+        "hidden_size": 8,
+        "intermediate_size": 12,
+        "num_hidden_layers": 4,
+        "layer_types": ["linear_attention", "linear_attention", "linear_attention", "full_attention"],
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-6,
+        "max_position_embeddings": 64,
+        "tie_word_embeddings": false,
+        "attention_bias": false,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
+        "linear_num_key_heads": 1,
+        "linear_num_value_heads": 2,
+        "linear_key_head_dim": 4,
+        "linear_value_head_dim": 4,
+        "linear_conv_kernel_dim": 4,
+        "eos_token_id": 263,
+    })
+}
+
+/// Every tensor a configuration promises, by its name in the text model.
+pub(crate) fn shapes(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
+    let hidden = config.hidden_size;
+    let mut shapes = vec![
+        ("embed_tokens.weight".to_owned(), vec![config.vocab_size, hidden]),
+        ("norm.weight".to_owned(), vec![hidden]),
+    ];
+    if !config.tie_word_embeddings {
+        shapes.push(("lm_head.weight".to_owned(), vec![config.vocab_size, hidden]));
+    }
+    for (layer, kind) in config.layer_types.iter().enumerate() {
+        let mut add = |name: &str, shape: Vec<usize>| shapes.push((format!("layers.{layer}.{name}"), shape));
+        add("input_layernorm.weight", vec![hidden]);
+        add("post_attention_layernorm.weight", vec![hidden]);
+        add("mlp.gate_proj.weight", vec![config.intermediate_size, hidden]);
+        add("mlp.up_proj.weight", vec![config.intermediate_size, hidden]);
+        add("mlp.down_proj.weight", vec![hidden, config.intermediate_size]);
+        match kind {
+            LayerType::FullAttention => {
+                let attention = &config.attention;
+                let (heads, kv, dim) = (attention.num_heads, attention.num_kv_heads, attention.head_dim);
+                add("self_attn.q_proj.weight", vec![heads * 2 * dim, hidden]);
+                add("self_attn.k_proj.weight", vec![kv * dim, hidden]);
+                add("self_attn.v_proj.weight", vec![kv * dim, hidden]);
+                add("self_attn.o_proj.weight", vec![hidden, heads * dim]);
+                add("self_attn.q_norm.weight", vec![dim]);
+                add("self_attn.k_norm.weight", vec![dim]);
+            }
+            LayerType::LinearAttention => {
+                let net = &config.delta_net;
+                add("linear_attn.in_proj_qkv.weight", vec![net.channels(), hidden]);
+                add("linear_attn.in_proj_z.weight", vec![net.value_dim(), hidden]);
+                add("linear_attn.in_proj_a.weight", vec![net.num_value_heads, hidden]);
+                add("linear_attn.in_proj_b.weight", vec![net.num_value_heads, hidden]);
+                add("linear_attn.conv1d.weight", vec![net.channels(), 1, net.conv_kernel]);
+                add("linear_attn.A_log", vec![net.num_value_heads]);
+                add("linear_attn.dt_bias", vec![net.num_value_heads]);
+                add("linear_attn.norm.weight", vec![net.value_head_dim]);
+                add("linear_attn.out_proj.weight", vec![hidden, net.value_dim()]);
+            }
+        }
+    }
+    shapes
+}
+
+/// Small numbers that differ from tensor to tensor.
+pub(crate) fn stored(shape: &[usize], seed: usize) -> Stored {
+    let count: usize = shape.iter().product();
+    let value = |index: usize| ((index * 31 + seed * 17) % 255) as f32 / 128.0 - 1.0;
+    let bytes = (0..count).flat_map(|index| value(index).to_le_bytes()).collect();
+    Stored { dtype: "F32".into(), shape: shape.to_vec(), bytes }
+}
+
+/// A safetensors file, its header padded as the reference implementation does.
+pub(crate) fn safetensors(tensors: &BTreeMap<String, Stored>) -> Vec<u8> {
+    let mut header = serde_json::Map::new();
+    let mut data = Vec::new();
+    for (name, tensor) in tensors {
+        let start = data.len();
+        data.extend_from_slice(&tensor.bytes);
+        let entry = json!({"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [start, data.len()]});
+        header.insert(name.clone(), entry);
+    }
+    let mut header = Value::Object(header).to_string();
+    header.extend(std::iter::repeat_n(' ', header.len().wrapping_neg() % 8));
+    file_with_header(&header, &data)
+}
+
+pub(crate) fn file_with_header(header: &str, data: &[u8]) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+}
+
+/// A byte-level vocabulary: 256 bytes, six merges, two special tokens, one added token that is not special.
+pub(crate) fn tokenizer() -> Value {
+    let mut next = 256u32;
+    let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    let mut characters = Vec::new();
+    for byte in 0..=255u8 {
+        characters.push(if printable(byte) { char::from(byte) } else { char::from_u32(next).unwrap() });
+        next += u32::from(!printable(byte));
+    }
+    let mut vocab: BTreeMap<String, usize> =
+        characters.iter().enumerate().map(|(id, character)| (character.to_string(), id)).collect();
+    let merges = [("l", "o"), ("q", "u"), ("lo", "qu"), ("Ġ", "a"), ("ä", "¸"), ("ð", "Ł")];
+    for (index, (left, right)) in merges.iter().enumerate() {
+        vocab.insert(format!("{left}{right}"), 256 + index);
+    }
+    let added = |id: usize, content: &str, special: bool| {
+        json!({"id": id, "content": content, "special": special, "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": false})
+    };
+    json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": [added(262, "<|start|>", true), added(263, "<|end|>", true), added(264, "<think a>", false)],
+        "normalizer": {"type": "NFC"},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "behavior": "Isolated", "invert": false,
+                "pattern": {"Regex": r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"}},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false},
+        ]},
+        "post_processor": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false},
+        "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": "",
+            "end_of_word_suffix": "", "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+            "vocab": vocab, "merges": merges},
+    })
+}

@@ -5,7 +5,9 @@ use std::cell::Cell;
 /// Bytes read or written and arithmetic operations (a multiply-add counts as two), since the thread began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// Bytes read or written.
     pub bytes: u64,
+    /// Arithmetic operations.
     pub operations: u64,
 }
 

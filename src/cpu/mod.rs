@@ -13,6 +13,7 @@
 //! | `Sample` | [`pick_tokens`] |
 
 pub mod attention;
+mod bandwidth;
 pub mod cache;
 pub mod delta_net;
 pub mod embed;
@@ -26,6 +27,7 @@ mod workers;
 
 use bevy_ecs::prelude::*;
 
+pub use bandwidth::read_bandwidth;
 pub use pack::{Matrix, pack};
 pub use workers::{Workers, WorkersError};
 

@@ -25,6 +25,7 @@ impl MapTensors<Shapes, Mapped> for Checkpoint {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "one for each layer, while loading")]
 enum Mixer {
     DeltaNet(DeltaNet<Mapped>),
     Attention(Attention<Mapped>),

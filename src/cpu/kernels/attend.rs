@@ -48,8 +48,11 @@ const LEAST_PRODUCTS: usize = 256 * 1024;
 /// The heads of one layer. Consecutive query heads share a key and value head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttendShape {
+    /// Query heads.
     pub heads: usize,
+    /// Key and value heads, each shared by as many query heads.
     pub kv_heads: usize,
+    /// Elements of a head.
     pub head_dim: usize,
 }
 

@@ -32,9 +32,13 @@ const LEAST_ELEMENTS: usize = 64 * 1024;
 /// The heads of one layer. Consecutive value heads share a key head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeltaShape {
+    /// Heads of queries and of keys.
     pub key_heads: usize,
+    /// Heads of values, each key head being shared by as many of them.
     pub value_heads: usize,
+    /// Elements of a query or key.
     pub key_head_dim: usize,
+    /// Elements of a value.
     pub value_head_dim: usize,
 }
 

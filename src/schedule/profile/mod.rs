@@ -3,7 +3,9 @@
 //! Before a changed schedule runs, each of its systems is put into a wrapper that times it when [`Profile`] is on; off,
 //! that costs an atomic load. Kernels [`tally`](crate::tally) the bytes and operations of the system that calls them.
 
+mod table;
 mod timed;
+mod trace;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -17,7 +19,9 @@ use bevy_ecs::schedule::{
 use std::any::TypeId;
 
 use super::sets::{BeginStep, EndStep, LayerPass, LayerSystems, StepSystems};
+pub use table::table;
 use timed::{Meter, Timed};
+pub use trace::chrome_trace;
 
 /// The profiler: off until [`Profile::start`].
 #[derive(Resource)]

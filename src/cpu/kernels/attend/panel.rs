@@ -15,7 +15,7 @@ pub(super) struct Panel<'a> {
 impl Panel<'_> {
     /// Adds to `N` vectors from `line` of each of `R` rows: as many as stay in registers.
     #[inline(always)]
-    pub fn add<S: Simd, const R: usize, const N: usize>(&self, simd: S, out: &mut [Line], line: usize) {
+    pub(super) fn add<S: Simd, const R: usize, const N: usize>(&self, simd: S, out: &mut [Line], line: usize) {
         let lines = out.len() / R;
         let mut sums = [[simd.splat(0.0); N]; R];
         for (r, sums) in sums.iter_mut().enumerate() {

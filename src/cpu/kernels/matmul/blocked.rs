@@ -94,7 +94,6 @@ fn widen_rows<S: Simd, W: Element>(simd: S, weights: &[W], cols: usize, block: &
 
 /// `M` rows of `x` from `start` on meet all the weights of a block.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "inlined into one loop nest")]
 fn meet<S: Simd, const M: usize, const N: usize>(
     simd: S,
     x: &[f32],

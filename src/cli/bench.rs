@@ -1,0 +1,295 @@
+//! `loquent bench`: how fast prompts are read and text is generated, beside how fast this machine reads memory.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::bail;
+use bevy_ecs::prelude::*;
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use loquent::checkpoint::ElementType;
+use loquent::cpu::read_bandwidth;
+use loquent::prelude::*;
+use loquent::schedule::profile::{Profile, table};
+use serde_json::json;
+
+use super::random::RandomWeights;
+use super::{Backend, interrupt, model};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// A checkpoint's directory [default: the demo in the binary]
+    #[arg(short, long, value_name = "DIR", conflicts_with = "random")]
+    model: Option<PathBuf>,
+    /// Measure a model with random weights
+    #[arg(long, requires = "config")]
+    random: bool,
+    /// The config.json that says which shape it has
+    #[arg(long, value_name = "FILE", requires = "random")]
+    config: Option<PathBuf>,
+    /// What its weights are stored as
+    #[arg(long, value_enum, default_value = "bf16", requires = "random")]
+    dtype: Dtype,
+    /// Tokens in the prompt
+    #[arg(short = 'p', long, value_name = "N", default_value_t = 256)]
+    n_prompt: usize,
+    /// Tokens to generate
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 64)]
+    n_gen: usize,
+    /// How often to measure
+    #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    repetitions: u32,
+    /// Threads [default: one per core]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// What computes
+    #[arg(long, value_enum, default_value = "auto")]
+    backend: Backend,
+    /// Write JSON: a line for each repetition, then one with the medians
+    #[arg(long)]
+    json: bool,
+    /// Print what every system cost
+    #[arg(long)]
+    profile: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Dtype {
+    Bf16,
+    F16,
+    F32,
+}
+
+/// Read in each measurement of the bandwidth: more than last-level caches hold, twice over.
+const BANDWIDTH_BYTES: usize = 768 << 20;
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.n_prompt == 0 && args.n_gen == 0 {
+        super::wrong_usage("there is nothing to measure: -p and -n are both 0");
+    }
+    interrupt::watch()?;
+    let (Backend::Auto | Backend::Cpu) = args.backend;
+    let mut bench = args.prepare()?;
+    let bar = repetition_bar(args.repetitions);
+    bench.measure(args)?;
+    if args.profile {
+        bench.world.resource_mut::<Profile>().start(false);
+    }
+    for _ in 0..args.repetitions {
+        let repetition = bench.measure(args)?;
+        if interrupt::requested() {
+            return Ok(ExitCode::from(super::INTERRUPTED));
+        }
+        bar.inc(1);
+        if args.json {
+            println!("{}", repetition.json());
+        }
+        bench.repetitions.push(repetition);
+    }
+    bar.finish_and_clear();
+    let report = Report::of(&bench, args);
+    if args.json {
+        println!("{}", report.json())
+    } else {
+        print!("{}", report.table())
+    }
+    if args.profile {
+        eprintln!("{}", table(bench.world.resource::<Profile>().costs(), report.bandwidth.median));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn prepare(&self) -> anyhow::Result<Bench> {
+        let threads = self.threads.map(usize::from);
+        let (name, config, loaded) = if let Some(file) = &self.config {
+            let config = ModelConfig::read(file)?;
+            self.check_context(&config)?;
+            let element = match self.dtype {
+                Dtype::Bf16 => ElementType::Bf16,
+                Dtype::F16 => ElementType::F16,
+                Dtype::F32 => ElementType::F32,
+            };
+            let loaded = model::spawn(&config, &mut RandomWeights { element }, threads)?;
+            (format!("{}, random {element}", file.display()), config, loaded)
+        } else {
+            let mut checkpoint = model::open(self.model.as_deref())?;
+            let config = checkpoint.config.clone();
+            self.check_context(&config)?;
+            let loaded = model::spawn(&config, &mut checkpoint, threads)?;
+            let name = self.model.as_ref().map_or("demo".to_owned(), |model| model.display().to_string());
+            (name, config, loaded)
+        };
+        let memory = vec![1u8; BANDWIDTH_BYTES];
+        let model::Loaded { world, bytes_per_token } = loaded;
+        Ok(Bench { name, config, world, bytes_per_token, memory, repetitions: Vec::new() })
+    }
+
+    fn check_context(&self, config: &ModelConfig) -> anyhow::Result<()> {
+        let (wanted, most) = (self.n_prompt.max(1).saturating_add(self.n_gen), config.max_position_embeddings);
+        if wanted >= most {
+            bail!(
+                "-p and -n need {wanted} positions, and one more: expected less than {most}, the model's max_position_embeddings"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A model and what was measured of it.
+struct Bench {
+    name: String,
+    config: ModelConfig,
+    world: World,
+    /// Weights that one token reads.
+    bytes_per_token: usize,
+    memory: Vec<u8>,
+    repetitions: Vec<Repetition>,
+}
+
+/// One measurement. Rates are tokens per second; bandwidth is bytes per second.
+#[derive(Clone, Copy)]
+struct Repetition {
+    prompt: Option<f64>,
+    decode: Option<f64>,
+    bandwidth: f64,
+}
+
+impl Bench {
+    /// Reads a prompt and generates from it, and reads memory in the same seconds.
+    fn measure(&mut self, args: &Args) -> anyhow::Result<Repetition> {
+        let vocab_size = self.config.vocab_size;
+        // Neighbouring tokens land far apart in the embedding, as in text.
+        let ids = (0..args.n_prompt.max(1)).map(|index| (index * 7919 % vocab_size) as u32).collect();
+        let rules = StopRules { max_new_tokens: Some(args.n_gen + 1), ..StopRules::default() };
+        let world = &mut self.world;
+        let sequence = world.spawn((Prompt(ids), rules)).id();
+
+        let started = Instant::now();
+        while world.get::<Tokens>(sequence).is_some_and(|tokens| tokens.generated.is_empty()) {
+            anyhow::ensure!(advance(world, Budget::Step) != Progress::Idle, "the prompt could not be run");
+        }
+        let prompt_seconds = started.elapsed().as_secs_f64();
+        let bandwidth = read_bandwidth(world.resource::<Workers>(), &self.memory);
+        let started = Instant::now();
+        while world.get::<Finished>(sequence).is_none() && !interrupt::requested() {
+            advance(world, Budget::Step);
+        }
+        let decode_seconds = started.elapsed().as_secs_f64();
+        let after = read_bandwidth(world.resource::<Workers>(), &self.memory);
+        world.despawn(sequence);
+        world.resource_mut::<Messages<TokenGenerated>>().clear();
+        Ok(Repetition {
+            prompt: (args.n_prompt > 0).then(|| args.n_prompt as f64 / prompt_seconds),
+            decode: (args.n_gen > 0).then(|| args.n_gen as f64 / decode_seconds),
+            bandwidth: f64::midpoint(bandwidth, after),
+        })
+    }
+}
+
+impl Repetition {
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "event": "repetition", "prefill_tokens_per_second": self.prompt, "decode_tokens_per_second": self.decode,
+            "read_bandwidth_bytes_per_second": self.bandwidth,
+        })
+    }
+}
+
+/// The middle of some measurements, and how far they spread.
+#[derive(Clone, Copy)]
+struct Spread {
+    median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let (&least, &most) = (values.first()?, values.last()?);
+        let median = f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2]);
+        Some(Self { median, least, most })
+    }
+
+    fn json(spread: Option<Self>) -> serde_json::Value {
+        spread.map_or(serde_json::Value::Null, |spread| json!({"least": spread.least, "most": spread.most}))
+    }
+}
+
+/// All there is to say at the end.
+struct Report<'a> {
+    bench: &'a Bench,
+    prompt: Option<Spread>,
+    decode: Option<Spread>,
+    bandwidth: Spread,
+    /// Of the bandwidth measured in the same seconds.
+    share: Option<f64>,
+    n_prompt: usize,
+    n_gen: usize,
+}
+
+impl<'a> Report<'a> {
+    fn of(bench: &'a Bench, args: &Args) -> Self {
+        let each = bench.repetitions.iter();
+        let bytes = bench.bytes_per_token as f64;
+        let shares = each.clone().filter_map(|one| Some(one.decode? * bytes / one.bandwidth));
+        let none = Spread { median: 0.0, least: 0.0, most: 0.0 };
+        Self {
+            bench,
+            prompt: Spread::of(each.clone().filter_map(|one| one.prompt)),
+            decode: Spread::of(each.clone().filter_map(|one| one.decode)),
+            bandwidth: Spread::of(each.map(|one| one.bandwidth)).unwrap_or(none),
+            share: Spread::of(shares).map(|share| share.median),
+            n_prompt: args.n_prompt,
+            n_gen: args.n_gen,
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let workers = self.bench.world.resource::<Workers>();
+        json!({
+            "event": "done", "model": self.bench.name, "backend": "cpu", "isa": workers.isa().to_string(),
+            "threads": workers.threads(), "prompt_tokens": self.n_prompt, "new_tokens": self.n_gen,
+            "repetitions": self.bench.repetitions.len(), "weight_bytes_per_token": self.bench.bytes_per_token,
+            "prefill_tokens_per_second": self.prompt.map(|spread| spread.median),
+            "prefill_spread": Spread::json(self.prompt),
+            "decode_tokens_per_second": self.decode.map(|spread| spread.median),
+            "decode_spread": Spread::json(self.decode),
+            "read_bandwidth_bytes_per_second": self.bandwidth.median,
+            "read_bandwidth_spread": Spread::json(Some(self.bandwidth)),
+            "decode_bandwidth_share": self.share,
+        })
+    }
+
+    fn table(&self) -> String {
+        let workers = self.bench.world.resource::<Workers>();
+        let mut text = format!(
+            "{}: {:.1} MB of weights a token, {} threads, {}\n",
+            self.bench.name,
+            self.bench.bytes_per_token as f64 / 1e6,
+            workers.threads(),
+            workers.isa(),
+        );
+        let mut line = |name: String, spread: Option<Spread>, unit: &str, note: String| {
+            if let Some(Spread { median, least, most }) = spread {
+                text += &format!("{name:<12} {median:>9.1} {unit:<9} [{least:.1} to {most:.1}]{note}\n");
+            }
+        };
+        line(format!("prompt {}", self.n_prompt), self.prompt, "tokens/s", String::new());
+        let share = self.share.map_or(String::new(), |share| format!(", {:.0} % of the memory's speed", 100.0 * share));
+        line(format!("decode {}", self.n_gen), self.decode, "tokens/s", share);
+        let Spread { median, least, most } = self.bandwidth;
+        let giga = Spread { median: median / 1e9, least: least / 1e9, most: most / 1e9 };
+        line("memory".to_owned(), Some(giga), "GB/s", ", read by the same threads in the same seconds".to_owned());
+        text
+    }
+}
+
+/// A bar on stderr; nothing if stderr is no terminal.
+fn repetition_bar(repetitions: u32) -> ProgressBar {
+    let style = ProgressStyle::with_template("measuring {bar:30} {pos}/{len}, {eta} left");
+    ProgressBar::new(repetitions.into()).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

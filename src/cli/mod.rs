@@ -1,0 +1,78 @@
+//! The command line: one file per subcommand. Tokens and results go to stdout, everything else to stderr.
+
+mod bench;
+mod generate;
+mod interrupt;
+mod model;
+mod output;
+mod prompt;
+mod random;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Runs Qwen3.5 language models.
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Say more on stderr; twice for debugging
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+}
+
+#[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one")]
+enum Command {
+    /// Continue a text, or answer in a chat
+    Generate(generate::Args),
+    /// Measure how fast prompts are read and text is generated
+    Bench(bench::Args),
+}
+
+/// What computes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Backend {
+    /// The best there is: the CPU, so far
+    Auto,
+    /// SIMD kernels on all cores
+    Cpu,
+}
+
+/// What interrupted commands exit with, as shells expect: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
+
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.verbose);
+    let result = match cli.command {
+        Command::Generate(args) => generate::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        // Whoever read our output has seen enough, as with `| head`.
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => tracing::Level::WARN,
+        1 => tracing::Level::INFO,
+        _ => tracing::Level::DEBUG,
+    };
+    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).without_time().with_target(false).init();
+}
+
+/// Ends the process as clap does when the words of a command line are wrong together.
+fn wrong_usage(message: &str) -> ! {
+    use clap::CommandFactory;
+    Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message).exit()
+}

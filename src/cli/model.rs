@@ -1,0 +1,95 @@
+//! Opens a checkpoint, or the demo in the binary, and makes a world of it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bevy_ecs::prelude::*;
+use indicatif::ProgressBar;
+use loquent::checkpoint::Tensor;
+use loquent::cpu::kernels::Isa;
+use loquent::cpu::{self, Cpu, Workers};
+use loquent::prelude::*;
+use loquent::schedule::load;
+use loquent::world::storage::{MapTensors, Mapped, Shapes};
+
+#[cfg(feature = "demo")]
+const DEMO: &[(&str, &[u8])] = &[
+    ("config.json", include_bytes!("../../assets/demo/config.json")),
+    ("generation_config.json", include_bytes!("../../assets/demo/generation_config.json")),
+    ("model.safetensors", include_bytes!("../../assets/demo/model.safetensors")),
+    ("tokenizer.json", include_bytes!("../../assets/demo/tokenizer.json")),
+    ("tokenizer_config.json", include_bytes!("../../assets/demo/tokenizer_config.json")),
+    ("chat_template.jinja", include_bytes!("../../assets/demo/chat_template.jinja")),
+];
+
+/// Opens the checkpoint in `directory`, or the demo where none is given.
+pub(super) fn open(directory: Option<&Path>) -> anyhow::Result<Checkpoint> {
+    match directory {
+        Some(directory) => Ok(Checkpoint::open(directory)?),
+        #[cfg(feature = "demo")]
+        None => Ok(Checkpoint::from_files("demo", DEMO)?),
+        #[cfg(not(feature = "demo"))]
+        None => {
+            anyhow::bail!("no model: this binary was built without the demo; name a checkpoint's directory with -m")
+        }
+    }
+}
+
+/// A world with a model in it.
+pub(super) struct Loaded {
+    pub(super) world: World,
+    /// The bytes of weights that decoding a token reads: all, but for an embedding that is not the head as well.
+    pub(super) bytes_per_token: usize,
+}
+
+/// Loads the model of `config`, its tensors from `source`, onto `threads` threads of the CPU.
+pub(super) fn spawn<M>(config: &ModelConfig, source: &mut M, threads: Option<usize>) -> anyhow::Result<Loaded>
+where
+    M: MapTensors<Shapes, Mapped>,
+    M::Error: std::error::Error + Send + Sync + 'static,
+{
+    let mut world = World::new();
+    install(&mut world);
+    cpu::add_systems(&mut world, Workers::new(threads.unwrap_or(0), Isa::widest())?);
+    let mut shown = Shown { source, bar: spinner("loading"), tied: config.tie_word_embeddings, bytes_per_token: 0 };
+    load::spawn_model(&mut world, config, &mut shown)?;
+    shown.bar.finish_and_clear();
+    let bytes_per_token = shown.bytes_per_token;
+    cpu::pack(&mut world);
+    load::check_mixers::<Cpu>(&mut world)?;
+    Ok(Loaded { world, bytes_per_token })
+}
+
+/// A line on stderr that shows something is going on; nothing if stderr is no terminal.
+fn spinner(message: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(message);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// A source whose progress is shown.
+struct Shown<'a, M> {
+    source: &'a mut M,
+    bar: ProgressBar,
+    tied: bool,
+    bytes_per_token: usize,
+}
+
+impl<M: MapTensors<Shapes, Mapped>> MapTensors<Shapes, Mapped> for Shown<'_, M> {
+    type Error = M::Error;
+
+    fn matrix(&mut self, name: &str, shape: &Vec<usize>) -> Result<Tensor, M::Error> {
+        self.bar.set_message(format!("loading {name}"));
+        let tensor = self.source.matrix(name, shape)?;
+        if self.tied || name != "embed_tokens.weight" {
+            self.bytes_per_token += tensor.bytes().len();
+        }
+        Ok(tensor)
+    }
+
+    fn vector(&mut self, name: &str, shape: &Vec<usize>) -> Result<Tensor, M::Error> {
+        let tensor = self.source.vector(name, shape)?;
+        self.bytes_per_token += tensor.bytes().len();
+        Ok(tensor)
+    }
+}

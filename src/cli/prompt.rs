@@ -1,0 +1,97 @@
+//! Where the prompt comes from, and the token ids it becomes.
+
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use loquent::checkpoint::{ChatMessage, ChatOptions, Checkpoint, Tokenizer};
+
+/// The part of the command line that says what to continue.
+#[derive(clap::Args)]
+pub(super) struct PromptArgs {
+    /// The text to continue; read from stdin if there is none
+    #[arg(conflicts_with_all = ["file", "prompt_ids"])]
+    prompt: Option<String>,
+    /// Read the text from a file, `-` for stdin
+    #[arg(short, long, value_name = "FILE", conflicts_with = "prompt_ids")]
+    file: Option<PathBuf>,
+    /// Token ids instead of text, such as 1,2,3; works without a tokenizer
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    prompt_ids: Option<Vec<u32>>,
+    /// Put the text into the checkpoint's chat template as a user's message
+    #[arg(long, conflicts_with = "prompt_ids")]
+    chat: bool,
+    /// A system message to precede it
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    system: Option<String>,
+}
+
+/// What is to be continued.
+pub(super) struct Prompt {
+    pub(super) ids: Vec<u32>,
+    /// What the answer continues on the screen: empty in a chat, and where ids were given.
+    pub(super) shown: String,
+}
+
+impl PromptArgs {
+    /// Reads the prompt and turns it into tokens.
+    pub(super) fn encode(&self, checkpoint: &Checkpoint) -> anyhow::Result<Prompt> {
+        if let Some(ids) = &self.prompt_ids {
+            return Ok(Prompt { ids: ids.clone(), shown: String::new() });
+        }
+        let text = self.text()?;
+        let tokenizer = tokenizer(checkpoint, "a text prompt")?;
+        if !self.chat {
+            return Ok(Prompt { ids: tokenizer.encode(&text, true)?, shown: text });
+        }
+        let Some(template) = &checkpoint.chat_template else {
+            bail!(
+                "--chat needs a chat template, and the checkpoint has none: expected chat_template.jinja, or chat_template in tokenizer_config.json"
+            );
+        };
+        let system = self.system.iter().map(|system| ChatMessage::new("system", system));
+        let messages: Vec<ChatMessage> = system.chain([ChatMessage::new("user", text)]).collect();
+        let rendered = template.render(&messages, &ChatOptions::default())?;
+        Ok(Prompt { ids: tokenizer.encode(&rendered, false)?, shown: String::new() })
+    }
+
+    fn text(&self) -> anyhow::Result<String> {
+        match (&self.prompt, &self.file) {
+            (Some(prompt), _) => Ok(prompt.clone()),
+            (None, Some(file)) if file.as_os_str() != "-" => {
+                let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+                utf8(bytes, file)
+            }
+            (None, None) if std::io::stdin().is_terminal() => {
+                super::wrong_usage("there is no prompt: give a PROMPT, -f FILE or --prompt-ids")
+            }
+            (None, _) => {
+                let mut bytes = Vec::new();
+                std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read stdin")?;
+                utf8(bytes, Path::new("stdin"))
+            }
+        }
+    }
+}
+
+/// The checkpoint's tokenizer, which `what` needs.
+pub(super) fn tokenizer<'a>(checkpoint: &'a Checkpoint, what: &str) -> anyhow::Result<&'a Tokenizer> {
+    checkpoint.tokenizer.as_ref().with_context(|| {
+        format!("{what} needs a tokenizer, and the checkpoint has none: expected tokenizer.json (--prompt-ids works without)")
+    })
+}
+
+/// The text of a file, without the newline that ends its last line.
+fn utf8(bytes: Vec<u8>, file: &Path) -> anyhow::Result<String> {
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        anyhow::anyhow!("{} is not UTF-8 text: byte {at} is 0x{:02x}", file.display(), error.as_bytes()[at])
+    })?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(text)
+}

@@ -15,6 +15,8 @@
 
 mod blocked;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tile;
 
 use std::ops::Range;
@@ -157,7 +159,7 @@ fn divide<'a, 'b>(products: &'a [Shared<'b>], cols: usize, m: usize) -> Vec<(&'a
     for product in products {
         let rows = product.weights.len() / cols;
         let share = (product.weights.size() * pieces).div_ceil(bytes.max(1)).max(1);
-        let step = rows.div_ceil(share).next_multiple_of(blocked::BLOCK_ROWS);
+        let step = rows.div_ceil(share).max(1).next_multiple_of(blocked::BLOCK_ROWS);
         tasks.extend((0..rows).step_by(step).map(|start| (product, start..rows.min(start + step))));
     }
     tasks

@@ -34,3 +34,8 @@ pub mod prelude {
     };
     pub use crate::world::transcript::Transcript;
 }
+
+/// The README's example, compiled and run with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -24,6 +24,8 @@ pub struct GenerationConfig {
     pub min_p: Option<f32>,
     /// Makes tokens of the text so far less likely if above 1. 1 where open.
     pub repetition_penalty: Option<f32>,
+    /// At most this many new tokens, unless the caller says otherwise.
+    pub max_new_tokens: Option<usize>,
     /// What ends a text; `None` leaves it to `config.json`.
     pub eos_token_ids: Option<Vec<u32>>,
 }
@@ -44,6 +46,7 @@ impl GenerationConfig {
             top_p: share("top_p")?,
             min_p: share("min_p")?,
             repetition_penalty: single(fields, "repetition_penalty", "a finite number above 0", |number| number > 0.0)?,
+            max_new_tokens: fields.integer("max_new_tokens", &(1..=1 << 31))?,
             eos_token_ids: fields.token_ids("eos_token_id", vocab_size)?,
         })
     }

@@ -18,7 +18,7 @@ use super::output::{Form, Output, PendingFile};
 use super::prompt::{PromptArgs, tokenizer};
 use super::{Backend, interrupt, model};
 
-/// New tokens where `-n` is not given, and nothing else ends the text.
+/// New tokens where neither `-n` nor the checkpoint says how many, and nothing else ends the text.
 const DEFAULT_NEW_TOKENS: usize = 512;
 
 /// How long a call of `advance` may take: how soon Ctrl-C is noticed in the middle of a long prompt.
@@ -31,7 +31,7 @@ pub(super) struct Args {
     model: Option<PathBuf>,
     #[command(flatten)]
     prompt: PromptArgs,
-    /// At most this many new tokens [default: 512, or what the context leaves]
+    /// At most this many new tokens [default: the checkpoint's, or 512, as far as the context goes]
     #[arg(short = 'n', long, value_name = "N")]
     max_tokens: Option<usize>,
     #[command(flatten)]
@@ -182,9 +182,10 @@ impl Args {
             config.max_position_embeddings = context;
         }
         let left = config.max_position_embeddings.saturating_sub(prompt.len());
+        let usual = checkpoint.generation.max_new_tokens.unwrap_or(DEFAULT_NEW_TOKENS);
         let eos = if self.ignore_eos { &[] } else { checkpoint.eos_token_ids() };
         let rules = StopRules {
-            max_new_tokens: Some(self.max_tokens.unwrap_or(left.clamp(1, DEFAULT_NEW_TOKENS))),
+            max_new_tokens: Some(self.max_tokens.unwrap_or(usual.min(left.max(1)))),
             eos_token_ids: eos.to_vec(),
         };
         rules.room(prompt, &config)?;

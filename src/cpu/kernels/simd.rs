@@ -70,6 +70,10 @@ pub(super) trait Simd: Copy {
     /// The larger of each two lanes; of numbers, not of NaN.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
 
+    /// Asks for the memory at `from` to be brought near; it need not exist.
+    #[inline(always)]
+    fn prefetch<T>(self, _from: *const T) {}
+
     /// The sum of the lanes: halves are added to each other until one lane is left.
     #[inline(always)]
     fn sum(self, v: Self::V) -> f32 {

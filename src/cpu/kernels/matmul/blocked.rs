@@ -123,7 +123,7 @@ fn meet<S: Simd, const M: usize, const N: usize>(
                     *sum = simd.load(&saved.0);
                 }
             }
-            multiply(simd, rows_of_x, w, &mut tile);
+            multiply(simd, rows_of_x, w, &mut tile, None);
             if chunk.end < cols {
                 for (sum, saved) in tile.as_flattened().iter().zip(saved) {
                     simd.store(*sum, &mut saved.0);

@@ -111,7 +111,7 @@ struct Shared<'a> {
 const LEAST_BYTES: usize = 128 * 1024;
 
 /// The rows of `x` up to which weights are widened in registers.
-const FEW_ROWS: usize = 4;
+const FEW_ROWS: usize = 8;
 
 /// Multiplies the rows of `x`, `[m, cols]`, with every product's weights. Several products of the same `x` share one
 /// division of work among the threads of the current pool.

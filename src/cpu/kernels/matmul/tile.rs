@@ -56,7 +56,8 @@ pub(super) fn load_part<S: Simd, W: Element>(simd: S, from: &[W]) -> S::V {
     simd.load(&lanes)
 }
 
-/// Adds to `sums` the products of `M` rows of `x` and `N` rows of weights, over the columns that both have.
+/// Adds to `sums` the products of `M` rows of `x` and `N` rows of weights, over the columns that both have. Weights
+/// that lie `ahead` of these are asked for meanwhile.
 ///
 /// # Panics
 /// If rows differ in length.
@@ -66,6 +67,7 @@ pub(super) fn multiply<S: Simd, W: Element, const M: usize, const N: usize>(
     x: [&[f32]; M],
     weights: [&[W]; N],
     sums: &mut [[S::V; N]; M],
+    ahead: Option<usize>,
 ) {
     let cols = x[0].len();
     assert!(x.iter().all(|row| row.len() == cols) && weights.iter().all(|row| row.len() == cols));
@@ -76,6 +78,13 @@ pub(super) fn multiply<S: Simd, W: Element, const M: usize, const N: usize>(
         for n in 0..N {
             // SAFETY: `k + LANES <= cols`, which all rows have, as asserted.
             w[n] = W::load(simd, unsafe { &*weights[n].as_ptr().add(k).cast() });
+        }
+        if let Some(ahead) = ahead
+            && (k * size_of::<W>()).is_multiple_of(64)
+        {
+            for n in 0..N {
+                simd.prefetch(weights[n].as_ptr().wrapping_add(k + ahead));
+            }
         }
         for m in 0..M {
             // SAFETY: as above.

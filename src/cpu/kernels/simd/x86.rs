@@ -109,6 +109,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch<T>(self, from: *const T) {
+        // SAFETY: prefetching reads nothing that the program could notice, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
+    }
+
+    #[inline(always)]
     fn sums(self, v: [Pair; LANES]) -> Pair {
         let [low, high] = v.as_chunks::<8>().0 else { unreachable!("sixteen vectors") };
         Pair(self.eight_sums(low), self.eight_sums(high))
@@ -217,6 +223,12 @@ impl Simd for Avx512 {
     fn largest(self, v: Single) -> f32 {
         // SAFETY: `self` proves AVX-512.
         unsafe { _mm512_reduce_max_ps(v.0) }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, from: *const T) {
+        // SAFETY: prefetching reads nothing that the program could notice, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
     }
 
     /// Each addition folds halves of several vectors, so that only `8 + 4 + 2 + 1` are needed.

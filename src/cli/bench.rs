@@ -1,5 +1,6 @@
 //! `loquent bench`: how fast prompts are read and text is generated, beside how fast this machine reads memory.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -83,7 +84,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         bar.inc(1);
         if args.json {
-            println!("{}", repetition.json());
+            writeln!(std::io::stdout(), "{}", repetition.json())?;
         }
         bench.repetitions.push(repetition);
     }

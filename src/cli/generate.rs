@@ -49,8 +49,8 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Tokens of context, prompt and new ones together [default: the model's]
-    #[arg(short, long, value_name = "N")]
-    ctx_size: Option<usize>,
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    ctx_size: Option<u32>,
     /// Keep activations in f32; unquantised checkpoints always do
     #[arg(long)]
     exact: bool,
@@ -75,7 +75,7 @@ struct SamplingArgs {
     #[arg(short, long, value_name = "N")]
     seed: Option<u64>,
     /// Higher is more surprising; 0 always takes the likeliest token
-    #[arg(long, visible_alias = "temp", value_name = "T")]
+    #[arg(long, visible_alias = "temp", value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f32>,
     /// Pick among this many likeliest tokens; 0 is all
     #[arg(long, value_name = "K")]
@@ -122,17 +122,21 @@ impl SamplingArgs {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    interrupt::watch()?;
     let (Backend::Auto | Backend::Cpu) = args.backend;
+    if let Err(error) = args.sampling.over(&GenerationConfig::default()).validate() {
+        super::wrong_usage(&error.to_string());
+    }
+    let logits = args.logits.as_deref().map(PendingFile::create).transpose()?;
+    let trace = args.trace.as_deref().map(PendingFile::create).transpose()?;
+    let text = args.prompt.read()?;
+    interrupt::watch()?;
     let started = Instant::now();
     let mut checkpoint = model::open(args.model.as_deref())?;
-    let prompt = args.prompt.encode(&checkpoint)?;
+    let prompt = args.prompt.encode(text, &checkpoint)?;
     let rules = args.rules(&checkpoint, &prompt.ids)?;
     let seed = args.sampling.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let sampler = Sampler::new(args.sampling.over(&checkpoint.generation), seed)?;
     let transcript = args.transcript(&checkpoint)?;
-    let logits = args.logits.as_deref().map(PendingFile::create).transpose()?;
-    let trace = args.trace.as_deref().map(PendingFile::create).transpose()?;
 
     let config = checkpoint.config.clone();
     let model::Loaded { mut world, .. } = model::spawn(&config, &mut checkpoint, args.threads.map(usize::from))?;
@@ -147,8 +151,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (Some(_), false) => Form::Text,
         (None, false) => Form::Ids,
     };
-    let mut output = Output::new(form);
-    output.prompt(&prompt.shown)?;
+    let mut output = Output::new(form, prompt.shown);
     let sequence = world.spawn((Prompt(prompt.ids), sampler, rules)).id();
     if let Some(transcript) = transcript {
         world.entity_mut(sequence).insert(transcript);
@@ -174,9 +177,9 @@ impl Args {
     /// When to stop, once it is certain that the prompt and the new tokens fit the context.
     fn rules(&self, checkpoint: &Checkpoint, prompt: &[u32]) -> anyhow::Result<StopRules> {
         let mut config = checkpoint.config.clone();
-        if let Some(context) = self.ctx_size {
+        if let Some(context) = self.ctx_size.map(|context| context as usize) {
             let most = config.max_position_embeddings;
-            if context == 0 || context > most {
+            if context > most {
                 bail!("--ctx-size is {context}: expected 1 to {most}, the model's max_position_embeddings");
             }
             config.max_position_embeddings = context;

@@ -16,7 +16,7 @@ pub(super) struct PromptArgs {
     #[arg(short, long, value_name = "FILE", conflicts_with = "prompt_ids")]
     file: Option<PathBuf>,
     /// Token ids instead of text, such as 1,2,3; works without a tokenizer
-    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = token_id)]
     prompt_ids: Option<Vec<u32>>,
     /// Put the text into the checkpoint's chat template as a user's message
     #[arg(long, conflicts_with = "prompt_ids")]
@@ -27,22 +27,26 @@ pub(super) struct PromptArgs {
 }
 
 /// What is to be continued.
-pub(super) struct Prompt {
+pub(super) struct EncodedPrompt {
     pub(super) ids: Vec<u32>,
     /// What the answer continues on the screen: empty in a chat, and where ids were given.
     pub(super) shown: String,
 }
 
 impl PromptArgs {
-    /// Reads the prompt and turns it into tokens.
-    pub(super) fn encode(&self, checkpoint: &Checkpoint) -> anyhow::Result<Prompt> {
-        if let Some(ids) = &self.prompt_ids {
-            return Ok(Prompt { ids: ids.clone(), shown: String::new() });
-        }
-        let text = self.text()?;
+    /// Reads the text, if it is text and not ids.
+    pub(super) fn read(&self) -> anyhow::Result<Option<String>> {
+        if self.prompt_ids.is_some() { Ok(None) } else { self.text().map(Some) }
+    }
+
+    /// Turns the text, or the ids given instead, into tokens of the checkpoint.
+    pub(super) fn encode(&self, text: Option<String>, checkpoint: &Checkpoint) -> anyhow::Result<EncodedPrompt> {
+        let Some(text) = text else {
+            return Ok(EncodedPrompt { ids: self.prompt_ids.clone().unwrap_or_default(), shown: String::new() });
+        };
         let tokenizer = tokenizer(checkpoint, "a text prompt")?;
         if !self.chat {
-            return Ok(Prompt { ids: tokenizer.encode(&text, true)?, shown: text });
+            return Ok(EncodedPrompt { ids: tokenizer.encode(&text, true)?, shown: text });
         }
         let Some(template) = &checkpoint.chat_template else {
             bail!(
@@ -52,7 +56,7 @@ impl PromptArgs {
         let system = self.system.iter().map(|system| ChatMessage::new("system", system));
         let messages: Vec<ChatMessage> = system.chain([ChatMessage::new("user", text)]).collect();
         let rendered = template.render(&messages, &ChatOptions::default())?;
-        Ok(Prompt { ids: tokenizer.encode(&rendered, false)?, shown: String::new() })
+        Ok(EncodedPrompt { ids: tokenizer.encode(&rendered, false)?, shown: String::new() })
     }
 
     fn text(&self) -> anyhow::Result<String> {
@@ -72,6 +76,11 @@ impl PromptArgs {
             }
         }
     }
+}
+
+/// A token id, as it may stand between commas.
+fn token_id(text: &str) -> Result<u32, std::num::ParseIntError> {
+    text.trim().parse()
 }
 
 /// The checkpoint's tokenizer, which `what` needs.

@@ -82,8 +82,8 @@ pub(super) fn multiply<S: Simd, W: Element, const M: usize, const N: usize>(
         if let Some(ahead) = ahead
             && (k * size_of::<W>()).is_multiple_of(64)
         {
-            for n in 0..N {
-                simd.prefetch(weights[n].as_ptr().wrapping_add(k + ahead));
+            for row in weights {
+                simd.prefetch(row.as_ptr().wrapping_add(k + ahead));
             }
         }
         for m in 0..M {

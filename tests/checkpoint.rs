@@ -209,7 +209,7 @@ fn sampling_defaults_are_read_and_their_end_tokens_win() {
     let tiny = TinyCheckpoint::new();
     tiny.write(
         "generation_config.json",
-        r#"{"do_sample": true, "temperature": 0.6, "top_k": 20, "top_p": 0.95, "min_p": 0, "repetition_penalty": 1.5,
+        r#"{"do_sample": true, "temperature": 0.6, "top_k": 20, "top_p": 0.95, "min_p": 0, "repetition_penalty": 1.5, "max_new_tokens": 40,
             "eos_token_id": [263, 262], "num_beams": 4, "transformers_version": "5.0.0"}"#,
     );
     let checkpoint = tiny.load().unwrap();
@@ -220,6 +220,7 @@ fn sampling_defaults_are_read_and_their_end_tokens_win() {
         top_p: Some(0.95),
         min_p: Some(0.0),
         repetition_penalty: Some(1.5),
+        max_new_tokens: Some(40),
         eos_token_ids: Some(vec![263, 262]),
     };
     assert_eq!(checkpoint.generation, expected);

@@ -277,7 +277,7 @@ if __name__ == "__main__":
     p.add_argument("--decay-steps", type=int, default=800)
     p.add_argument("--documents", type=int, default=400)
     p.add_argument("--last", action="store_true", help="export the last weights, not their running average")
-    p.add_argument("--temperature", type=float, default=0.7)
+    p.add_argument("--temperature", type=float, default=0.5)
     p.add_argument("--top-p", type=float, default=0.9)
     p.add_argument("--greedy", action="store_true")
     p.add_argument("--chat", action="store_true")

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The operating system would not let us.
-    #[error("{file}: cannot {action}: {source}", file = file.display())]
+    #[error("{file}: cannot {action}", file = file.display())]
     Io {
         /// The file or directory.
         file: PathBuf,

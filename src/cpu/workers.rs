@@ -14,7 +14,7 @@ pub struct Workers {
 
 /// The threads could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot start {threads} threads: {source}")]
+#[error("cannot start {threads} threads")]
 pub struct WorkersError {
     /// How many were asked for.
     pub threads: usize,

@@ -202,29 +202,26 @@ fn a_profile_lists_our_systems_and_a_trace_is_a_timeline() {
     assert!(events.windows(2).all(|pair| pair[0]["ts"].as_f64() <= pair[1]["ts"].as_f64()));
 }
 
+/// A run whose reader closes the pipe before anything is written.
+fn run_into_closed_pipe(arguments: &[&str]) -> Output {
+    let mut child = loquent(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    drop(child.stdout.take());
+    child.wait_with_output().expect("it ends")
+}
+
 #[test]
 fn a_closed_pipe_ends_quietly() {
-    let mut child = loquent(&["generate", "Once upon a time", "--ignore-eos", "-n", "400"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    drop(child.stdout.take());
-    let output = child.wait_with_output().expect("it ends");
+    let output = run_into_closed_pipe(&["generate", "Once upon a time", "--ignore-eos", "-n", "400"]);
     assert!(!stderr(&output).contains("panicked") && !stderr(&output).contains("error"), "{}", stderr(&output));
     assert_eq!(output.status.code(), Some(0));
 }
 
 #[test]
 fn a_closed_pipe_ends_a_benchmark_quietly() {
-    let mut child = loquent(&["bench", "-p", "4", "-n", "4", "-r", "3", "--json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    drop(child.stdout.take());
-    let output = child.wait_with_output().expect("it ends");
-    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    for form in [&["--json"][..], &[]] {
+        let output = run_into_closed_pipe(&[&["bench", "-p", "4", "-n", "4", "-r", "3"], form].concat());
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    }
 }
 
 #[cfg(unix)]

@@ -8,7 +8,6 @@ use std::time::Instant;
 use anyhow::bail;
 use bevy_ecs::prelude::*;
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
 use loquent::checkpoint::ElementType;
 use loquent::cpu::read_bandwidth;
 use loquent::prelude::*;
@@ -16,7 +15,7 @@ use loquent::schedule::profile::{Profile, table};
 use serde_json::json;
 
 use super::random::RandomWeights;
-use super::{Backend, interrupt, model};
+use super::{Backend, interrupt, model, progress};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -63,7 +62,7 @@ enum Dtype {
 }
 
 /// Read in each measurement of the bandwidth: more than last-level caches hold, twice over.
-const BANDWIDTH_BYTES: usize = 768 << 20;
+pub(super) const BANDWIDTH_BYTES: usize = 768 << 20;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.n_prompt == 0 && args.n_gen == 0 {
@@ -72,7 +71,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     interrupt::watch()?;
     let (Backend::Auto | Backend::Cpu) = args.backend;
     let mut bench = args.prepare()?;
-    let bar = repetition_bar(args.repetitions);
+    let bar = progress::bar(args.repetitions.into(), "measuring {bar:30} {pos}/{len}, {eta} left");
     bench.measure(args)?;
     if args.profile {
         bench.world.resource_mut::<Profile>().start(false);
@@ -90,11 +89,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     bar.finish_and_clear();
     let report = Report::of(&bench, args);
-    if args.json {
-        println!("{}", report.json())
-    } else {
-        print!("{}", report.table())
-    }
+    let text = if args.json { format!("{}\n", report.json()) } else { report.table() };
+    std::io::stdout().write_all(text.as_bytes())?;
     if args.profile {
         eprintln!("{}", table(bench.world.resource::<Profile>().costs(), report.bandwidth.median));
     }
@@ -287,10 +283,4 @@ impl<'a> Report<'a> {
         line("memory".to_owned(), Some(giga), "GB/s", ", read by the same threads in the same seconds".to_owned());
         text
     }
-}
-
-/// A bar on stderr; nothing if stderr is no terminal.
-fn repetition_bar(repetitions: u32) -> ProgressBar {
-    let style = ProgressStyle::with_template("measuring {bar:30} {pos}/{len}, {eta} left");
-    ProgressBar::new(repetitions.into()).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use bevy_ecs::prelude::*;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use loquent::checkpoint::GenerationConfig;
 use loquent::cpu::{Cpu, read_bandwidth};
 use loquent::prelude::*;
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::output::{Form, Output, PendingFile};
 use super::prompt::{PromptArgs, tokenizer};
-use super::{Backend, interrupt, model};
+use super::{Backend, bench, interrupt, model, progress};
 
 /// New tokens where neither `-n` nor the checkpoint says how many, and nothing else ends the text.
 const DEFAULT_NEW_TOKENS: usize = 512;
@@ -276,7 +276,7 @@ impl Run {
 
     /// The table of systems, against a bandwidth measured now.
     fn print_profile(&self) {
-        let memory = vec![1u8; 256 << 20];
+        let memory = vec![1u8; bench::BANDWIDTH_BYTES];
         let workers = self.world.resource::<Workers>();
         let mut passes = [(); 3].map(|()| read_bandwidth(workers, &memory));
         passes.sort_by(f64::total_cmp);
@@ -284,13 +284,12 @@ impl Run {
     }
 }
 
-/// A bar for prompts that take several chunks; nothing if stderr is no terminal.
+/// A bar for prompts that take several chunks.
 fn prompt_bar(tokens: usize) -> ProgressBar {
     if tokens <= MaxRows::default().0 {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("reading the prompt {bar:30} {pos}/{len}, {eta} left");
-    ProgressBar::new(tokens as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    progress::bar(tokens as u64, "reading the prompt {bar:30} {pos}/{len}, {eta} left")
 }
 
 /// The summary for people.

@@ -5,6 +5,7 @@ mod generate;
 mod interrupt;
 mod model;
 mod output;
+mod progress;
 mod prompt;
 mod random;
 

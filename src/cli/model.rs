@@ -1,7 +1,6 @@
 //! Opens a checkpoint, or the demo in the binary, and makes a world of it.
 
 use std::path::Path;
-use std::time::Duration;
 
 use bevy_ecs::prelude::*;
 use indicatif::ProgressBar;
@@ -11,6 +10,8 @@ use loquent::cpu::{self, Cpu, Workers};
 use loquent::prelude::*;
 use loquent::schedule::load;
 use loquent::world::storage::{MapTensors, Mapped, Shapes};
+
+use super::progress;
 
 #[cfg(feature = "demo")]
 const DEMO: &[(&str, &[u8])] = &[
@@ -51,20 +52,14 @@ where
     let mut world = World::new();
     install(&mut world);
     cpu::add_systems(&mut world, Workers::new(threads.unwrap_or(0), Isa::widest())?);
-    let mut shown = Shown { source, bar: spinner("loading"), tied: config.tie_word_embeddings, bytes_per_token: 0 };
+    let mut shown =
+        Shown { source, bar: progress::spinner("loading"), tied: config.tie_word_embeddings, bytes_per_token: 0 };
     load::spawn_model(&mut world, config, &mut shown)?;
     shown.bar.finish_and_clear();
     let bytes_per_token = shown.bytes_per_token;
     cpu::pack(&mut world);
     load::check_mixers::<Cpu>(&mut world)?;
     Ok(Loaded { world, bytes_per_token })
-}
-
-/// A line on stderr that shows something is going on; nothing if stderr is no terminal.
-fn spinner(message: &'static str) -> ProgressBar {
-    let bar = ProgressBar::new_spinner().with_message(message);
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 /// A source whose progress is shown.

@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::super::isa::Isa;
 use super::super::simd::{LANES, Line, Simd, flat, per_isa};
 use super::super::split::with_scratch;
-use super::tile::{Element, finish, load_part, multiply};
+use super::tile::{Element, load_part, multiply, rows_from, write};
 use super::{Shared, WeightSlice};
 
 /// Rows of weights in a block: 448 kB widened where rows have 3584 columns, a quarter of a second-level cache.
@@ -107,16 +107,9 @@ fn meet<S: Simd, const M: usize, const N: usize>(
     let (m, pitch) = (x.len() / cols, cols.next_multiple_of(LANES));
     for chunk in (0..cols).step_by(CHUNK_COLS) {
         let chunk = chunk..cols.min(chunk + CHUNK_COLS);
-        // Rows past the end repeat the last one, and their sums are dropped.
-        let mut rows_of_x = [&x[..0]; M];
-        for (row, of_x) in rows_of_x.iter_mut().enumerate() {
-            *of_x = &x[(start + row).min(m - 1) * cols..][chunk.clone()];
-        }
+        let rows_of_x = rows_from::<f32, M>(x, cols, start, m, chunk.clone());
         for (first, saved) in (0..rows.len()).step_by(N).zip(unfinished.chunks_exact_mut(M * N)) {
-            let mut w = [&block[..0]; N];
-            for (row, w) in w.iter_mut().enumerate() {
-                *w = &block[(first + row).min(rows.len() - 1) * pitch..][chunk.clone()];
-            }
+            let w = rows_from::<f32, N>(block, pitch, first, rows.len(), chunk.clone());
             let mut tile = [[simd.splat(0.0); N]; M];
             if chunk.start > 0 {
                 for (sum, saved) in tile.as_flattened_mut().iter_mut().zip(&*saved) {
@@ -131,12 +124,8 @@ fn meet<S: Simd, const M: usize, const N: usize>(
                 continue;
             }
             let columns = rows.start + first..rows.start + (first + N).min(rows.len());
-            for (row, sums) in finish(simd, &tile).iter().enumerate().take(m - start) {
-                let at = (start + row) * product.stride;
-                // SAFETY: each task has columns of its own, and within it each tile.
-                let out = unsafe { product.out.piece(at + columns.start..at + columns.end) };
-                out.copy_from_slice(&sums[..columns.len()]);
-            }
+            // SAFETY: each task has columns of its own.
+            unsafe { write(simd, &tile, product, start, m, columns) };
         }
     }
 }

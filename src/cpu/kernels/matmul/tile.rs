@@ -1,8 +1,11 @@
 //! The inner loop: `M` rows of `x` against `N` rows of weights, `M · N` sums in registers.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 
 use super::super::simd::{LANES, Simd};
+use super::Shared;
 
 /// A type that weights are stored in, and how sixteen of them are widened.
 pub(super) trait Element: Copy {
@@ -54,6 +57,23 @@ pub(super) fn load_part<S: Simd, W: Element>(simd: S, from: &[W]) -> S::V {
         *lane = weight.to_f32();
     }
     simd.load(&lanes)
+}
+
+/// The columns `cols` of `N` rows from `first` on, of the first `count` rows of a matrix whose rows are `pitch` apart. Rows
+/// past the end repeat the last one: their sums are dropped.
+#[inline(always)]
+pub(super) fn rows_from<T, const N: usize>(
+    matrix: &[T],
+    pitch: usize,
+    first: usize,
+    count: usize,
+    cols: Range<usize>,
+) -> [&[T]; N] {
+    let mut rows = [&matrix[..0]; N];
+    for (n, row) in rows.iter_mut().enumerate() {
+        *row = &matrix[(first + n).min(count - 1) * pitch..][cols.clone()];
+    }
+    rows
 }
 
 /// Adds to `sums` the products of `M` rows of `x` and `N` rows of weights, over the columns that both have. Weights
@@ -108,9 +128,30 @@ pub(super) fn multiply<S: Simd, W: Element, const M: usize, const N: usize>(
     *sums = tile;
 }
 
+/// Finishes the sums of a tile whose first row of `x` is `start` of `m`, and writes them to `columns` of the product.
+///
+/// # Safety
+/// No other thread writes these columns meanwhile.
+#[inline(always)]
+pub(super) unsafe fn write<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    tile: &[[S::V; N]; M],
+    product: &Shared<'_>,
+    start: usize,
+    m: usize,
+    columns: Range<usize>,
+) {
+    for (row, sums) in finish(simd, tile).iter().enumerate().take(m - start) {
+        let at = (start + row) * product.stride;
+        // SAFETY: the caller's promise, and one piece is written at a time.
+        let out = unsafe { product.out.piece(at + columns.start..at + columns.end) };
+        out.copy_from_slice(&sums[..columns.len()]);
+    }
+}
+
 /// The finished sums of a tile: `[m][n]`.
 #[inline(always)]
-pub(super) fn finish<S: Simd, const M: usize, const N: usize>(simd: S, tile: &[[S::V; N]; M]) -> [[f32; N]; M] {
+fn finish<S: Simd, const M: usize, const N: usize>(simd: S, tile: &[[S::V; N]; M]) -> [[f32; N]; M] {
     let mut out = [[0.0; N]; M];
     let flat = tile.as_flattened();
     for (sums, out) in flat.chunks(LANES).zip(out.as_flattened_mut().chunks_mut(LANES)) {

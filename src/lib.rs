@@ -18,6 +18,7 @@
 
 pub mod checkpoint;
 pub mod cpu;
+pub mod quant;
 pub mod schedule;
 pub mod tally;
 pub mod world;

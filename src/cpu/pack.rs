@@ -7,7 +7,7 @@ use std::ops::Range;
 use bevy_ecs::prelude::*;
 
 use super::Cpu;
-use super::kernels::{WeightSlice, transpose_conv_weights};
+use super::kernels::{WeightSlice, Weights, transpose_conv_weights};
 use crate::checkpoint::{ElementType, Tensor};
 use crate::world::attention::Attention;
 use crate::world::delta_net::DeltaNet;
@@ -37,7 +37,7 @@ impl Matrix {
 
     /// All weights, row-major.
     #[must_use]
-    pub fn weights(&self) -> WeightSlice<'_> {
+    pub fn weights(&self) -> Weights<'_> {
         self.weights_of(0..self.rows())
     }
 
@@ -46,14 +46,14 @@ impl Matrix {
     /// # Panics
     /// If there are no such rows.
     #[must_use]
-    pub fn weights_of(&self, rows: Range<usize>) -> WeightSlice<'_> {
+    pub fn weights_of(&self, rows: Range<usize>) -> Weights<'_> {
         let size = self.cols() * self.tensor.element().size();
         let bytes = &self.tensor.bytes()[rows.start * size..rows.end * size];
-        match self.tensor.element() {
+        Weights::Stored(match self.tensor.element() {
             ElementType::F32 => WeightSlice::F32(bytemuck::cast_slice(bytes)),
             ElementType::F16 => WeightSlice::F16(bytemuck::cast_slice(bytes)),
             ElementType::Bf16 => WeightSlice::Bf16(bytemuck::cast_slice(bytes)),
-        }
+        })
     }
 }
 

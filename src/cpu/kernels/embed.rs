@@ -1,10 +1,10 @@
 //! The rows of the embedding matrix that tokens select, widened to `f32`.
 //!
-//! 1. `out[row] = f32(matrix[tokens[row]])`, exactly.
+//! 1. `out[row] = f32(matrix[tokens[row]])`, exactly, whatever the weights are stored as.
 
 use half::prelude::HalfFloatSliceExt;
 
-use super::{WeightSlice, split};
+use super::{WeightSlice, Weights, split};
 use crate::tally;
 
 /// Gathers the rows `tokens` of `matrix` `[vocab, hidden]` into `out` `[tokens.len(), hidden]`.
@@ -12,16 +12,17 @@ use crate::tally;
 /// # Panics
 ///
 /// Where a token lies beyond the matrix, or `out` does not have a row for each token.
-pub fn embed(matrix: WeightSlice<'_>, hidden: usize, tokens: &[u32], out: &mut [f32]) {
+pub fn embed(matrix: Weights<'_>, hidden: usize, tokens: &[u32], out: &mut [f32]) {
     assert_eq!(out.len(), tokens.len() * hidden, "a row of {hidden} for each token");
     tally::add(out.len() * (matrix.size().checked_div(matrix.len()).unwrap_or(0) + size_of::<f32>()), 0);
     split::rows(out, hidden, |first, out| {
         for (out, &token) in out.chunks_exact_mut(hidden).zip(&tokens[first..]) {
             let row = token as usize * hidden..(token as usize + 1) * hidden;
             match matrix {
-                WeightSlice::F32(matrix) => out.copy_from_slice(&matrix[row]),
-                WeightSlice::F16(matrix) => matrix[row].convert_to_f32_slice(out),
-                WeightSlice::Bf16(matrix) => {
+                Weights::Packed(panels) => panels.dequantize_row(token as usize, out),
+                Weights::Stored(WeightSlice::F32(matrix)) => out.copy_from_slice(&matrix[row]),
+                Weights::Stored(WeightSlice::F16(matrix)) => matrix[row].convert_to_f32_slice(out),
+                Weights::Stored(WeightSlice::Bf16(matrix)) => {
                     for (out, x) in out.iter_mut().zip(&matrix[row]) {
                         *out = f32::from_bits(u32::from(x.to_bits()) << 16);
                     }
@@ -53,7 +54,7 @@ mod tests {
         for (weights, wide) in widened {
             for threads in [1, 3] {
                 let mut out = vec![0.0; tokens.len() * hidden];
-                on_threads(threads, || embed(weights, hidden, &tokens, &mut out));
+                on_threads(threads, || embed(Weights::Stored(weights), hidden, &tokens, &mut out));
                 for (out, &token) in out.chunks(hidden).zip(&tokens) {
                     assert_same_bits(out, &wide[token as usize * hidden..][..hidden]);
                 }
@@ -63,6 +64,6 @@ mod tests {
 
     #[test]
     fn no_tokens_are_no_rows() {
-        embed(WeightSlice::F32(&[1.0, 2.0]), 2, &[], &mut []);
+        embed(Weights::Stored(WeightSlice::F32(&[1.0, 2.0])), 2, &[], &mut []);
     }
 }

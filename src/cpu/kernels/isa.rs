@@ -14,12 +14,21 @@ pub(super) enum Level {
     /// AVX2 with FMA and F16C (Haswell, Zen).
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// AVX-VNNI besides (Alder Lake, Zen 5): integer products of bytes.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
     /// AVX-512 F, BW, DQ and VL, besides all of AVX2 (Skylake-X, Zen 4).
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// AVX-512 VNNI besides (Ice Lake, Zen 4).
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
     /// Part of every 64-bit Arm.
     #[cfg(target_arch = "aarch64")]
     Neon,
+    /// With integer products of bytes (Cortex-A76, Apple M1).
+    #[cfg(target_arch = "aarch64")]
+    NeonDotprod,
 }
 
 impl Isa {
@@ -46,15 +55,22 @@ impl Isa {
         {
             use std::arch::is_x86_feature_detected as has;
             let avx2 = has!("avx2") && has!("fma") && has!("f16c");
-            if avx2 {
-                found.push(Self(Level::Avx2));
-            }
-            if avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
-                found.push(Self(Level::Avx512));
-            }
+            let avx512 = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+            let levels = [
+                (Level::Avx2, avx2),
+                (Level::AvxVnni, avx2 && has!("avxvnni")),
+                (Level::Avx512, avx2 && avx512),
+                (Level::Avx512Vnni, avx2 && avx512 && has!("avx512vnni")),
+            ];
+            found.extend(levels.into_iter().filter(|&(_, has)| has).map(|(level, _)| Self(level)));
         }
         #[cfg(target_arch = "aarch64")]
-        found.push(Self(Level::Neon));
+        {
+            found.push(Self(Level::Neon));
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                found.push(Self(Level::NeonDotprod));
+            }
+        }
         found
     }
 }
@@ -66,9 +82,15 @@ impl fmt::Display for Isa {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "AVX2+FMA+F16C",
             #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => "AVX-VNNI",
+            #[cfg(target_arch = "x86_64")]
             Level::Avx512 => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => "AVX-512 VNNI",
             #[cfg(target_arch = "aarch64")]
             Level::Neon => "NEON",
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonDotprod => "NEON+dotprod",
         })
     }
 }

@@ -242,12 +242,12 @@ macro_rules! per_isa {
                 Level::Scalar => body(simd::Portable $(, $argument)*),
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: an `Isa` of this level is only made where all of these features were detected.
-                Level::Avx2 => unsafe { avx2(simd::Avx2::assume() $(, $argument)*) },
+                Level::Avx2 | Level::AvxVnni => unsafe { avx2(simd::Avx2::assume() $(, $argument)*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: an `Isa` of this level is only made where all of these features were detected.
-                Level::Avx512 => unsafe { avx512(simd::Avx512::assume() $(, $argument)*) },
+                Level::Avx512 | Level::Avx512Vnni => unsafe { avx512(simd::Avx512::assume() $(, $argument)*) },
                 #[cfg(target_arch = "aarch64")]
-                Level::Neon => body(simd::Neon $(, $argument)*),
+                Level::Neon | Level::NeonDotprod => body(simd::Neon $(, $argument)*),
             }
         }
     };

@@ -24,13 +24,21 @@ const MOST_TILE_ROWS: usize = 6;
 const CHUNK_COLS: usize = 1024;
 
 /// Fills the columns `rows` of the product for all rows of `x`.
-pub(super) fn rows(isa: Isa, x: &[f32], cols: usize, product: &Shared<'_>, rows: Range<usize>) {
+pub(super) fn rows(
+    isa: Isa,
+    x: &[f32],
+    cols: usize,
+    weights: WeightSlice<'_>,
+    product: &Shared<'_>,
+    rows: Range<usize>,
+) {
     let lines = cols.div_ceil(LANES);
     with_scratch(BLOCK_ROWS * (lines + MOST_TILE_ROWS), |scratch| {
         let (block, unfinished) = scratch.split_at_mut(BLOCK_ROWS * lines);
         for first in rows.clone().step_by(BLOCK_ROWS) {
             let rows = first..rows.end.min(first + BLOCK_ROWS);
-            one_block(isa, x, cols, product, rows, block, unfinished);
+            let weights = weights.slice(rows.start * cols..rows.end * cols);
+            one_block(isa, x, cols, weights, product, rows, block, unfinished);
         }
     });
 }
@@ -40,12 +48,13 @@ per_isa! {
         simd,
         x: &[f32],
         cols: usize,
+        weights: WeightSlice<'_>,
         product: &Shared<'_>,
         rows: Range<usize>,
         block: &mut [Line],
         unfinished: &mut [Line],
     ) {
-        widen(simd, product.weights.slice(rows.start * cols..rows.end * cols), cols, block);
+        widen(simd, weights, cols, block);
         if S::WIDE {
             all_rows::<S, MOST_TILE_ROWS, 4>(simd, x, cols, product, rows, flat(block), unfinished);
         } else {

@@ -19,12 +19,14 @@ mod stream;
 mod tests;
 mod tile;
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::isa::Isa;
+use super::matmul_q4::{self, Activations, Panels};
 use super::split::Disjoint;
 use crate::tally;
 use crate::world::activations::Rows;
@@ -81,10 +83,40 @@ impl<'a> WeightSlice<'a> {
     }
 }
 
+/// A matrix, `[rows, cols]`.
+#[derive(Clone, Copy, Debug)]
+pub enum Weights<'a> {
+    /// In its storage type.
+    Stored(WeightSlice<'a>),
+    /// Of four bits, packed for the fast path.
+    Packed(Panels<'a>),
+}
+
+impl Weights<'_> {
+    /// The number of weights.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "matrices have rows")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Stored(weights) => weights.len(),
+            Self::Packed(panels) => panels.rows() * panels.cols(),
+        }
+    }
+
+    /// Bytes that the weights take.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Stored(weights) => weights.size(),
+            Self::Packed(panels) => panels.size(),
+        }
+    }
+}
+
 /// One product of a call: a matrix, and where its result goes.
 pub struct Product<'a> {
     /// `[rows, cols]`
-    pub weights: WeightSlice<'a>,
+    pub weights: Weights<'a>,
     /// `[m, stride]`, of which the first `rows` columns are written.
     pub out: &'a mut [f32],
     /// From one row of `out` to the next.
@@ -94,17 +126,17 @@ pub struct Product<'a> {
 impl<'a> Product<'a> {
     /// A product that fills `out`, `[m, rows]`.
     #[must_use]
-    pub fn new(weights: WeightSlice<'a>, out: &'a mut Rows) -> Self {
+    pub fn new(weights: Weights<'a>, out: &'a mut Rows) -> Self {
         let stride = out.width();
         Self { weights, out: out.values_mut(), stride }
     }
 }
 
 /// A product whose result several threads write, each its own columns.
-struct Shared<'a> {
-    weights: WeightSlice<'a>,
-    out: Disjoint<'a>,
-    stride: usize,
+pub(super) struct Shared<'a> {
+    weights: Weights<'a>,
+    pub(super) out: Disjoint<'a>,
+    pub(super) stride: usize,
 }
 
 /// Work that pays for a thread's attention, in bytes of weights: some 10 µs of streaming.
@@ -133,12 +165,16 @@ pub fn matmul<const N: usize>(isa: Isa, x: &[f32], cols: usize, products: [Produ
         return;
     }
     let tasks = divide(&products, cols, m);
+    let mut rounded = ROUNDED.take();
+    if products.iter().any(|product| matches!(product.weights, Weights::Packed(_))) {
+        rounded.round(isa, x, cols);
+    }
     let work = |task: &(&Shared<'_>, Range<usize>)| {
         let (product, rows) = task;
-        if m <= FEW_ROWS {
-            stream::rows(isa, x, cols, product, rows.clone());
-        } else {
-            blocked::rows(isa, x, cols, product, rows.clone());
+        match product.weights {
+            Weights::Packed(panels) => matmul_q4::rows(isa, &rounded, panels, product, rows.clone()),
+            Weights::Stored(weights) if m <= FEW_ROWS => stream::rows(isa, x, cols, weights, product, rows.clone()),
+            Weights::Stored(weights) => blocked::rows(isa, x, cols, weights, product, rows.clone()),
         }
     };
     if tasks.len() == 1 || rayon::current_num_threads() == 1 {
@@ -146,6 +182,12 @@ pub fn matmul<const N: usize>(isa: Isa, x: &[f32], cols: usize, products: [Produ
     } else {
         tasks.par_iter().for_each(work);
     }
+    ROUNDED.set(rounded);
+}
+
+thread_local! {
+    /// Kept, since those of a prompt are large enough that memory for them would come from the system each time.
+    static ROUNDED: Cell<Activations> = Cell::default();
 }
 
 /// Cuts the rows of all products into tasks: enough of them that a thread held up by a neighbour does not hold up the

@@ -8,8 +8,15 @@ use super::{Shared, WeightSlice};
 
 per_isa! {
     /// Fills the columns `rows` of the product for all rows of `x`.
-    pub(super) fn rows(simd, x: &[f32], cols: usize, product: &Shared<'_>, rows: Range<usize>) {
-        match product.weights {
+    pub(super) fn rows(
+        simd,
+        x: &[f32],
+        cols: usize,
+        weights: WeightSlice<'_>,
+        product: &Shared<'_>,
+        rows: Range<usize>,
+    ) {
+        match weights {
             WeightSlice::F32(weights) => few(simd, x, cols, weights, product, rows),
             WeightSlice::F16(weights) => few(simd, x, cols, weights, product, rows),
             WeightSlice::Bf16(weights) => few(simd, x, cols, weights, product, rows),

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 use proptest::prelude::*;
 
-use super::{Product, WeightSlice, matmul};
+use super::{Product, WeightSlice, Weights, matmul};
 use crate::cpu::kernels::Isa;
 use crate::cpu::kernels::testing::{assert_same_bits, noise, on_threads};
 
@@ -43,7 +43,7 @@ impl Stored {
 fn product(isa: Isa, x: &[f32], cols: usize, weights: WeightSlice<'_>) -> Vec<f32> {
     let rows = weights.len() / cols;
     let mut out = vec![f32::NAN; x.len() / cols * rows];
-    matmul(isa, x, cols, [Product { weights, out: &mut out, stride: rows }]);
+    matmul(isa, x, cols, [Product { weights: Weights::Stored(weights), out: &mut out, stride: rows }]);
     out
 }
 
@@ -113,9 +113,9 @@ fn several_products_of_a_call_are_each_what_they_are_alone() {
         let mut outs = [vec![0.0; m * 40], vec![0.0; m], vec![]];
         let [first, second, third] = &mut outs;
         let products = [
-            Product { weights: weights[0].slice(), out: first, stride: 40 },
-            Product { weights: weights[1].slice(), out: second, stride: 1 },
-            Product { weights: weights[2].slice(), out: third, stride: 0 },
+            Product { weights: Weights::Stored(weights[0].slice()), out: first, stride: 40 },
+            Product { weights: Weights::Stored(weights[1].slice()), out: second, stride: 1 },
+            Product { weights: Weights::Stored(weights[2].slice()), out: third, stride: 0 },
         ];
         matmul(Isa::widest(), &x, cols, products);
         for (weights, out) in weights.iter().zip(&outs) {
@@ -131,7 +131,7 @@ fn columns_past_the_product_stay_as_they_were() {
     for m in [1, 2, 7] {
         let x = noise(9, m * cols);
         let mut out = vec![7.0; m * stride];
-        matmul(Isa::widest(), &x, cols, [Product { weights: weights.slice(), out: &mut out, stride }]);
+        matmul(Isa::widest(), &x, cols, [Product { weights: Weights::Stored(weights.slice()), out: &mut out, stride }]);
         let expected = product(Isa::widest(), &x, cols, weights.slice());
         for (out, expected) in out.chunks_exact(stride).zip(expected.chunks_exact(rows)) {
             assert_same_bits(&out[..rows], expected);

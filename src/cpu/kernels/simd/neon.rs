@@ -15,6 +15,14 @@ pub(in super::super) struct Neon;
 #[derive(Clone, Copy)]
 pub(in super::super) struct Four([float32x4_t; 4]);
 
+impl Neon {
+    /// A vector of four registers.
+    #[inline(always)]
+    pub(in super::super) fn quarters(self, quarters: [float32x4_t; 4]) -> Four {
+        Four(quarters)
+    }
+}
+
 impl Simd for Neon {
     type V = Four;
     const WIDE: bool = false;

@@ -22,6 +22,12 @@ impl Avx2 {
     pub(in super::super) const unsafe fn assume() -> Self {
         Self(())
     }
+
+    /// A vector of two registers.
+    #[inline(always)]
+    pub(in super::super) fn halves(self, low: __m256, high: __m256) -> Pair {
+        Pair(low, high)
+    }
 }
 
 impl Avx512 {
@@ -31,6 +37,12 @@ impl Avx512 {
     #[inline(always)]
     pub(in super::super) const unsafe fn assume() -> Self {
         Self(())
+    }
+
+    /// A vector of one register.
+    #[inline(always)]
+    pub(in super::super) fn whole(self, v: __m512) -> Single {
+        Single(v)
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bevy_ecs::prelude::*;
-use loquent::cpu::{self, kernels::Isa};
+use loquent::cpu::{self, Numerics, kernels::Isa};
 use loquent::prelude::*;
 use loquent::schedule::load;
 
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     install(&mut world);
     cpu::add_systems(&mut world, Workers::new(0, Isa::widest())?);
     load::spawn_model(&mut world, &config, &mut checkpoint)?;
-    cpu::pack(&mut world);
+    cpu::pack(&mut world, Numerics::Fast)?;
 
     let tokenizer = checkpoint.tokenizer.as_ref().ok_or("the demo has a tokenizer")?;
     let openings =

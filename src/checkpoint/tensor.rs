@@ -10,6 +10,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::error::CheckpointError;
+use crate::quant::{BLOCK_LEN, Block, dequantize};
 
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints are little-endian and read in place: big-endian machines are not supported");
@@ -23,15 +24,26 @@ pub enum ElementType {
     F16,
     /// The upper half of a single: 8 bits of exponent, 7 of fraction.
     Bf16,
+    /// Four bits each, in [`Block`]s over the flat tensor.
+    Q4,
 }
 
 impl ElementType {
-    /// Bytes per element.
+    /// The bytes that `count` elements take, if they can be counted.
     #[must_use]
-    pub const fn size(self) -> usize {
+    pub const fn bytes_for(self, count: usize) -> Option<usize> {
+        match self {
+            Self::F32 => count.checked_mul(4),
+            Self::F16 | Self::Bf16 => count.checked_mul(2),
+            Self::Q4 => count.div_ceil(BLOCK_LEN).checked_mul(size_of::<Block>()),
+        }
+    }
+
+    /// What the bytes' address must be divisible by.
+    const fn alignment(self) -> usize {
         match self {
             Self::F32 => 4,
-            Self::F16 | Self::Bf16 => 2,
+            Self::F16 | Self::Bf16 | Self::Q4 => 2,
         }
     }
 }
@@ -42,6 +54,7 @@ impl fmt::Display for ElementType {
             Self::F32 => "F32",
             Self::F16 => "F16",
             Self::Bf16 => "BF16",
+            Self::Q4 => "Q4",
         })
     }
 }
@@ -67,7 +80,8 @@ impl Tensor {
         bytes: Bytes,
     ) -> Result<Self, CheckpointError> {
         let name = name.into();
-        let size = shape.iter().try_fold(element.size(), |size, &dimension| size.checked_mul(dimension));
+        let count = shape.iter().try_fold(1usize, |count, &dimension| count.checked_mul(dimension));
+        let size = count.and_then(|count| element.bytes_for(count));
         if size != Some(bytes.len()) {
             let expected = match size {
                 Some(size) => format!("{size} bytes for {element} {shape:?}"),
@@ -80,7 +94,7 @@ impl Tensor {
                 format!("{} bytes", bytes.len()),
             ));
         }
-        Ok(Self { name, element, shape, bytes: aligned(bytes, element.size()) })
+        Ok(Self { name, element, shape, bytes: aligned(bytes, element.alignment()) })
     }
 
     /// The full name in its file.
@@ -104,19 +118,25 @@ impl Tensor {
     /// The number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes.len() / self.element.size()
+        self.shape.iter().product()
     }
 
     /// Whether there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.len() == 0
     }
 
     /// The elements' bytes, aligned for the element type, row-major, little-endian.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The blocks of a four-bit tensor.
+    #[must_use]
+    pub fn blocks(&self) -> Option<&[Block]> {
+        (self.element == ElementType::Q4).then(|| bytemuck::cast_slice(&self.bytes))
     }
 
     /// All elements in single precision; exact, whatever they are stored as.
@@ -126,6 +146,11 @@ impl Tensor {
             ElementType::F32 => bytemuck::cast_slice(&self.bytes).to_vec(),
             ElementType::F16 => bytemuck::cast_slice(&self.bytes).iter().map(|&bits| half_to_f32(bits)).collect(),
             ElementType::Bf16 => bytemuck::cast_slice(&self.bytes).iter().map(|&bits| brain_to_f32(bits)).collect(),
+            ElementType::Q4 => {
+                let mut weights = vec![0.0; self.len()];
+                dequantize(bytemuck::cast_slice(&self.bytes), 0, &mut weights);
+                weights
+            }
         }
     }
 
@@ -140,6 +165,11 @@ impl Tensor {
             }
             ElementType::F16 => self.first_non_finite_half(0x7c00, half_to_f32),
             ElementType::Bf16 => self.first_non_finite_half(0x7f80, brain_to_f32),
+            ElementType::Q4 => {
+                let blocks = self.blocks()?;
+                let index = blocks.par_iter().position_first(|block| !block.is_sound())?;
+                Some((index * BLOCK_LEN, blocks[index].scale().to_f32()))
+            }
         }
     }
 
@@ -208,7 +238,7 @@ mod tests {
     use super::*;
 
     fn tensor(element: ElementType, bytes: &[u8]) -> Tensor {
-        let shape = vec![bytes.len() / element.size()];
+        let shape = vec![bytes.len() / element.bytes_for(1).unwrap()];
         Tensor::new("t", element, shape, Bytes::copy_from_slice(bytes)).unwrap()
     }
 

@@ -46,6 +46,9 @@ pub(super) struct Args {
     /// What computes
     #[arg(long, value_enum, default_value = "auto")]
     backend: Backend,
+    /// Keep activations in f32; unquantised weights always do
+    #[arg(long)]
+    exact: bool,
     /// Write JSON: a line for each repetition, then one with the medians
     #[arg(long)]
     json: bool,
@@ -59,6 +62,7 @@ enum Dtype {
     Bf16,
     F16,
     F32,
+    Q4,
 }
 
 /// Read in each measurement of the bandwidth: more than last-level caches hold, twice over.
@@ -99,7 +103,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 impl Args {
     fn prepare(&self) -> anyhow::Result<Bench> {
-        let threads = self.threads.map(usize::from);
+        let (threads, numerics) = (self.threads.map(usize::from), model::numerics(self.exact));
         let (name, config, loaded) = if let Some(file) = &self.config {
             let config = ModelConfig::read(file)?;
             self.check_context(&config)?;
@@ -107,14 +111,15 @@ impl Args {
                 Dtype::Bf16 => ElementType::Bf16,
                 Dtype::F16 => ElementType::F16,
                 Dtype::F32 => ElementType::F32,
+                Dtype::Q4 => ElementType::Q4,
             };
-            let loaded = model::spawn(&config, &mut RandomWeights { element }, threads)?;
+            let loaded = model::spawn(&config, &mut RandomWeights { element }, threads, numerics)?;
             (format!("{}, random {element}", file.display()), config, loaded)
         } else {
             let mut checkpoint = model::open(self.model.as_deref())?;
             let config = checkpoint.config.clone();
             self.check_context(&config)?;
-            let loaded = model::spawn(&config, &mut checkpoint, threads)?;
+            let loaded = model::spawn(&config, &mut checkpoint, threads, numerics)?;
             let name = self.model.as_ref().map_or("demo".to_owned(), |model| model.display().to_string());
             (name, config, loaded)
         };

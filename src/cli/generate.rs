@@ -139,7 +139,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let transcript = args.transcript(&checkpoint)?;
 
     let config = checkpoint.config.clone();
-    let model::Loaded { mut world, .. } = model::spawn(&config, &mut checkpoint, args.threads.map(usize::from))?;
+    let model::Loaded { mut world, .. } =
+        model::spawn(&config, &mut checkpoint, args.threads.map(usize::from), model::numerics(args.exact))?;
     checkpoint.warn_of_left_over();
     let load_seconds = started.elapsed().as_secs_f64();
     if args.profile || trace.is_some() {

@@ -6,7 +6,7 @@ use bevy_ecs::prelude::*;
 use indicatif::ProgressBar;
 use loquent::checkpoint::Tensor;
 use loquent::cpu::kernels::Isa;
-use loquent::cpu::{self, Cpu, Workers};
+use loquent::cpu::{self, Cpu, Numerics, Workers};
 use loquent::prelude::*;
 use loquent::schedule::load;
 use loquent::world::storage::{MapTensors, Mapped, Shapes};
@@ -36,6 +36,11 @@ pub(super) fn open(directory: Option<&Path>) -> anyhow::Result<Checkpoint> {
     }
 }
 
+/// What `--exact` asks for.
+pub(super) fn numerics(exact: bool) -> Numerics {
+    if exact { Numerics::Exact } else { Numerics::Fast }
+}
+
 /// A world with a model in it.
 pub(super) struct Loaded {
     pub(super) world: World,
@@ -44,7 +49,12 @@ pub(super) struct Loaded {
 }
 
 /// Loads the model of `config`, its tensors from `source`, onto `threads` threads of the CPU.
-pub(super) fn spawn<M>(config: &ModelConfig, source: &mut M, threads: Option<usize>) -> anyhow::Result<Loaded>
+pub(super) fn spawn<M>(
+    config: &ModelConfig,
+    source: &mut M,
+    threads: Option<usize>,
+    numerics: Numerics,
+) -> anyhow::Result<Loaded>
 where
     M: MapTensors<Shapes, Mapped>,
     M::Error: std::error::Error + Send + Sync + 'static,
@@ -57,7 +67,7 @@ where
     load::spawn_model(&mut world, config, &mut shown)?;
     shown.bar.finish_and_clear();
     let bytes_per_token = shown.bytes_per_token;
-    cpu::pack(&mut world);
+    cpu::pack(&mut world, numerics)?;
     load::check_mixers::<Cpu>(&mut world)?;
     Ok(Loaded { world, bytes_per_token })
 }

@@ -2,6 +2,7 @@
 
 use half::{bf16, f16};
 use loquent::checkpoint::{ElementType, Tensor};
+use loquent::quant::{BLOCK_LEN, Block};
 use loquent::world::storage::{MapTensors, Mapped, Shapes};
 use rayon::prelude::*;
 
@@ -32,9 +33,21 @@ impl RandomWeights {
             ElementType::F32 => fill(count, |weight| weight),
             ElementType::F16 => fill(count, f16::from_f32),
             ElementType::Bf16 => fill(count, bf16::from_f32),
+            ElementType::Q4 => fill_blocks(count),
         };
         Tensor::new(name, self.element, shape.to_vec(), bytes.ok_or_else(too_large)?).map_err(|_| too_large())
     }
+}
+
+/// Blocks of random codes, whose scale and bias spread them as widely as other weights.
+fn fill_blocks(count: usize) -> Option<bytes::Bytes> {
+    let scale = f16::from_f32(2.0 * HALF_WIDTH / 15.0);
+    let bias = f16::from_f32(-HALF_WIDTH);
+    fill(count.div_ceil(BLOCK_LEN), |weight| {
+        // The bits that a random number has are stretched to all codes of a block.
+        let codes = u128::from(weight.to_bits()).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+        Block { scale: scale.to_bits(), bias: bias.to_bits(), codes: codes.to_le_bytes() }
+    })
 }
 
 /// `count` random weights, or nothing if there is no room for them.
@@ -70,6 +83,8 @@ impl MapTensors<Shapes, Mapped> for RandomWeights {
     }
 
     fn vector(&mut self, name: &str, shape: &Vec<usize>) -> Result<Tensor, TooLarge> {
-        self.tensor(name, shape)
+        // As a converted checkpoint keeps them.
+        let element = if self.element == ElementType::Q4 { ElementType::F16 } else { self.element };
+        Self { element }.tensor(name, shape)
     }
 }

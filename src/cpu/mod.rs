@@ -28,7 +28,7 @@ mod workers;
 use bevy_ecs::prelude::*;
 
 pub use bandwidth::read_bandwidth;
-pub use pack::{Matrix, pack};
+pub use pack::{Matrix, Numerics, PackError, pack};
 pub use workers::{Workers, WorkersError};
 
 use crate::schedule::{

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel};
 use loquent::cpu::kernels::Isa;
-use loquent::cpu::{self, Cpu, Workers};
+use loquent::cpu::{self, Cpu, Numerics, Workers};
 use loquent::prelude::*;
 use loquent::schedule::{BeginStep, EndStep, LayerPass, load};
 use loquent::world::activations::Logits;
@@ -32,7 +32,7 @@ pub fn world(checkpoint: &Path, threads: usize, isa: Isa) -> World {
     install(&mut world);
     cpu::add_systems(&mut world, Workers::new(threads, isa).expect("threads"));
     load::spawn_model(&mut world, &config, &mut checkpoint).expect("all tensors");
-    cpu::pack(&mut world);
+    cpu::pack(&mut world, Numerics::Exact).expect("memory");
     load::check_mixers::<Cpu>(&mut world).expect("a mixer in every layer");
     let strict = ScheduleBuildSettings { ambiguity_detection: LogLevel::Error, ..ScheduleBuildSettings::new() };
     for label in [BeginStep.intern(), LayerPass.intern(), EndStep.intern()] {

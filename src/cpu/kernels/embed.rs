@@ -5,6 +5,7 @@
 use half::prelude::HalfFloatSliceExt;
 
 use super::{WeightSlice, Weights, split};
+use crate::quant::dequantize;
 use crate::tally;
 
 /// Gathers the rows `tokens` of `matrix` `[vocab, hidden]` into `out` `[tokens.len(), hidden]`.
@@ -19,6 +20,7 @@ pub fn embed(matrix: Weights<'_>, hidden: usize, tokens: &[u32], out: &mut [f32]
         for (out, &token) in out.chunks_exact_mut(hidden).zip(&tokens[first..]) {
             let row = token as usize * hidden..(token as usize + 1) * hidden;
             match matrix {
+                Weights::Stored(WeightSlice::Q4 { blocks, first, .. }) => dequantize(blocks, first + row.start, out),
                 Weights::Packed(panels) => panels.dequantize_row(token as usize, out),
                 Weights::Stored(WeightSlice::F32(matrix)) => out.copy_from_slice(&matrix[row]),
                 Weights::Stored(WeightSlice::F16(matrix)) => matrix[row].convert_to_f32_slice(out),

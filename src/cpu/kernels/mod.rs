@@ -6,6 +6,7 @@
 //! the work would not pay for waking another.
 
 mod add_assign;
+mod arena;
 mod attend;
 mod causal_conv;
 mod delta_rule;
@@ -26,6 +27,7 @@ mod split;
 mod testing;
 
 pub use add_assign::add_assign;
+pub use arena::{Arena, PanelBox};
 pub use attend::{AttendShape, attend};
 pub use causal_conv::{causal_conv, transpose_conv_weights};
 pub use delta_rule::{DeltaInputs, DeltaShape, delta_rule};

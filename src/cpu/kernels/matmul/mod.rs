@@ -28,6 +28,7 @@ use rayon::prelude::*;
 use super::isa::Isa;
 use super::matmul_q4::{self, Activations, Panels};
 use super::split::Disjoint;
+use crate::quant::{BLOCK_LEN, Block};
 use crate::tally;
 use crate::world::activations::Rows;
 
@@ -40,6 +41,15 @@ pub enum WeightSlice<'a> {
     F16(&'a [f16]),
     /// The upper half of single precision.
     Bf16(&'a [bf16]),
+    /// Four bits: `len` weights from the flat index `first` of a tensor on, which may lie within a block.
+    Q4 {
+        /// All blocks of the tensor.
+        blocks: &'a [Block],
+        /// The first weight.
+        first: usize,
+        /// How many.
+        len: usize,
+    },
 }
 
 impl<'a> WeightSlice<'a> {
@@ -50,6 +60,7 @@ impl<'a> WeightSlice<'a> {
             Self::F32(weights) => weights.len(),
             Self::F16(weights) => weights.len(),
             Self::Bf16(weights) => weights.len(),
+            Self::Q4 { len, .. } => *len,
         }
     }
 
@@ -69,6 +80,10 @@ impl<'a> WeightSlice<'a> {
             Self::F32(weights) => WeightSlice::F32(&weights[range]),
             Self::F16(weights) => WeightSlice::F16(&weights[range]),
             Self::Bf16(weights) => WeightSlice::Bf16(&weights[range]),
+            Self::Q4 { blocks, first, len } => {
+                assert!(range.start <= range.end && range.end <= *len, "{range:?} of {len} weights");
+                WeightSlice::Q4 { blocks, first: first + range.start, len: range.len() }
+            }
         }
     }
 
@@ -79,6 +94,7 @@ impl<'a> WeightSlice<'a> {
             Self::F32(weights) => size_of_val(*weights),
             Self::F16(weights) => size_of_val(*weights),
             Self::Bf16(weights) => size_of_val(*weights),
+            Self::Q4 { len, .. } => len.div_ceil(BLOCK_LEN) * size_of::<Block>(),
         }
     }
 }
@@ -173,7 +189,10 @@ pub fn matmul<const N: usize>(isa: Isa, x: &[f32], cols: usize, products: [Produ
         let (product, rows) = task;
         match product.weights {
             Weights::Packed(panels) => matmul_q4::rows(isa, &rounded, panels, product, rows.clone()),
-            Weights::Stored(weights) if m <= FEW_ROWS => stream::rows(isa, x, cols, weights, product, rows.clone()),
+            // Weights in registers want whole vectors; blocks come in other sizes.
+            Weights::Stored(weights) if m <= FEW_ROWS && !matches!(weights, WeightSlice::Q4 { .. }) => {
+                stream::rows(isa, x, cols, weights, product, rows.clone())
+            }
             Weights::Stored(weights) => blocked::rows(isa, x, cols, weights, product, rows.clone()),
         }
     };

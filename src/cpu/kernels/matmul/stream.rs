@@ -20,6 +20,7 @@ per_isa! {
             WeightSlice::F32(weights) => few(simd, x, cols, weights, product, rows),
             WeightSlice::F16(weights) => few(simd, x, cols, weights, product, rows),
             WeightSlice::Bf16(weights) => few(simd, x, cols, weights, product, rows),
+            WeightSlice::Q4 { .. } => unreachable!("four bits are widened in blocks"),
         }
     }
 }

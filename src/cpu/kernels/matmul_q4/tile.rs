@@ -21,7 +21,7 @@ const CACHED_BYTES: usize = 256 * 1024;
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// How far ahead weights are asked for, in panels.
-const AHEAD: usize = 32;
+const AHEAD: usize = 64;
 
 per_dot_isa! {
     /// Fills the columns `rows` of the product for all rows of `x`. The first must begin a panel.

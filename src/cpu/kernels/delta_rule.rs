@@ -10,8 +10,9 @@
 //!
 //! Columns of `S` do not depend on each other, so that a block of columns is worked on through all tokens while it
 //! stays in the nearest cache. Each token passes over the block once: steps 5 and 6, then 3 and the product of 4 for
-//! the token after it. The first pass copies the block out of the state and the last one back into it, so that a
-//! single token takes two. Sums run over the rows in order; all passes round alike, wherever calls begin and end.
+//! the token after it. The first pass copies the block out of the state and the last one back into it. A single token
+//! takes two passes as well, both in place. Sums run over the rows in order; all passes round alike, wherever calls
+//! begin and end.
 
 mod block;
 mod scalars;

@@ -109,16 +109,15 @@ fn run_tokens<S: Simd, const N: usize>(
     let (first, second) = tokens.split_at_mut(tokens.len() / 2);
     let (mut token, mut next) = (Token::new(first), Token::new(second));
     token.read(shape, inputs, scalars, head, 0);
+    if rows == 1 {
+        let memory = recall::<S, N>(simd, &token, block, columns);
+        let delta = token.delta(simd, inputs, block, 0, columns, memory);
+        let out = correct(simd, &token, &delta, block, columns);
+        return put(simd, &out, block.out(0, columns));
+    }
     let mut memory = enter(simd, &token, block, columns, state);
     for row in 0..rows {
-        let values = &inputs.qkv[row * shape.qkv_dim() + 2 * shape.key_dim() + head * shape.value_head_dim..];
-        let values = fetch::<S, N>(simd, &values[columns.clone()]);
-        // As v - k S: the product with -1 is exact.
-        let mut delta = memory;
-        for n in 0..N {
-            let error = simd.fma(memory[n], simd.splat(-1.0), values[n]);
-            delta[n] = simd.mul(error, simd.splat(token.scalars.beta));
-        }
+        let delta = token.delta(simd, inputs, block, row, columns, memory);
         let out = if row + 1 < rows {
             next.read(shape, inputs, scalars, head, row + 1);
             let (out, next_memory) = step(simd, &token, &next, &delta, state);
@@ -130,6 +129,48 @@ fn run_tokens<S: Simd, const N: usize>(
         put(simd, &out, block.out(row, columns));
         mem::swap(&mut token, &mut next);
     }
+}
+
+/// The `k S` of a single token, which leaves the state as it is.
+#[inline(always)]
+fn recall<S: Simd, const N: usize>(
+    simd: S,
+    token: &Token<'_>,
+    block: &mut Block<'_>,
+    columns: &Range<usize>,
+) -> [S::V; N] {
+    let decay = simd.splat(token.scalars.decay);
+    let mut memory = [simd.splat(0.0); N];
+    for (i, &k) in token.k().iter().enumerate() {
+        let before = fetch::<S, N>(simd, block.state(i, columns));
+        for n in 0..N {
+            memory[n] = simd.fma(simd.mul(before[n], decay), simd.splat(k), memory[n]);
+        }
+    }
+    memory
+}
+
+/// Decays the state and corrects it by `delta` for a single token; returns `q S`. Decaying twice, here and in [`recall`],
+/// is cheaper than keeping a copy, which does not fit into the nearest cache beside the state.
+#[inline(always)]
+fn correct<S: Simd, const N: usize>(
+    simd: S,
+    token: &Token<'_>,
+    delta: &[S::V; N],
+    block: &mut Block<'_>,
+    columns: &Range<usize>,
+) -> [S::V; N] {
+    let decay = simd.splat(token.scalars.decay);
+    let mut out = [simd.splat(0.0); N];
+    for (i, (&k, &q)) in token.k().iter().zip(token.q()).enumerate() {
+        let mut after = fetch::<S, N>(simd, block.state(i, columns));
+        for n in 0..N {
+            after[n] = simd.fma(simd.splat(k), delta[n], simd.mul(after[n], decay));
+            out[n] = simd.fma(after[n], simd.splat(q), out[n]);
+        }
+        put(simd, &after, block.state(i, columns));
+    }
+    out
 }
 
 /// Copies the columns into scratch, decayed for their first token; returns `k S`.
@@ -258,6 +299,29 @@ impl<'a> Token<'a> {
     #[inline(always)]
     fn q(&self) -> &[f32] {
         &flat(self.queries)[..self.head_dim]
+    }
+
+    /// What the token of row `row` corrects in the state, which answered its key with `memory`.
+    #[inline(always)]
+    fn delta<S: Simd, const N: usize>(
+        &self,
+        simd: S,
+        inputs: &DeltaInputs<'_>,
+        block: &Block<'_>,
+        row: usize,
+        columns: &Range<usize>,
+        memory: [S::V; N],
+    ) -> [S::V; N] {
+        let (shape, head) = (block.shape, block.head);
+        let values = &inputs.qkv[row * shape.qkv_dim() + 2 * shape.key_dim() + head * shape.value_head_dim..];
+        let values = fetch::<S, N>(simd, &values[columns.clone()]);
+        let mut delta = memory;
+        for n in 0..N {
+            // As v - k S: the product with -1 is exact.
+            let error = simd.fma(memory[n], simd.splat(-1.0), values[n]);
+            delta[n] = simd.mul(error, simd.splat(self.scalars.beta));
+        }
+        delta
     }
 
     /// Becomes row `row` for value head `head`.

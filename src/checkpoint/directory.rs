@@ -47,15 +47,15 @@ impl Checkpoint {
     /// # Errors
     /// If a file is missing, unreadable or malformed, or asks for what is not implemented.
     pub fn open(directory: &Path) -> Result<Self, CheckpointError> {
-        let metadata = fs::metadata(directory).map_err(|source| CheckpointError::Io {
-            file: directory.into(),
-            action: "open",
-            source,
-        })?;
-        if !metadata.is_dir() {
-            return Err(CheckpointError::file(directory, "a checkpoint's directory", "a file"));
-        }
-        Self::load(Source::Directory(directory))
+        Self::load(existing(directory)?)
+    }
+
+    /// Opens a directory for its weights only: its text side is neither read nor checked, and `None`.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn open_weights(directory: &Path) -> Result<Self, CheckpointError> {
+        Self::load_weights(existing(directory)?)
     }
 
     /// Opens files that are compiled into the program, with the same checks. `name` stands for their directory in
@@ -68,16 +68,22 @@ impl Checkpoint {
     }
 
     fn load(source: Source<'_>) -> Result<Self, CheckpointError> {
+        let weights = Self::load_weights(source)?;
+        let tokenizer = Tokenizer::load(source, weights.config.vocab_size)?;
+        let chat_template = ChatTemplate::load(source)?;
+        Ok(Self { tokenizer, chat_template, ..weights })
+    }
+
+    fn load_weights(source: Source<'_>) -> Result<Self, CheckpointError> {
         let config = ModelConfig::load(source, CONFIG)?;
         let generation = GenerationConfig::load(source, config.vocab_size)?;
-        let tokenizer = Tokenizer::load(source, config.vocab_size)?;
-        let chat_template = ChatTemplate::load(source)?;
         let (weights, mut tensors) = find_tensors(source)?;
         leave_out_other_models(&mut tensors);
         if config.tie_word_embeddings && tensors.remove(HEAD).is_some() {
             tracing::debug!("{HEAD} is left out: the embedding is the head");
         }
-        Ok(Self { config, generation, tokenizer, chat_template, weights, tensors, taken: BTreeSet::new() })
+        let taken = BTreeSet::new();
+        Ok(Self { config, generation, tokenizer: None, chat_template: None, weights, tensors, taken })
     }
 
     /// What ends a text: `generation_config.json`'s tokens, else `config.json`'s.
@@ -92,6 +98,11 @@ impl Checkpoint {
     /// # Errors
     /// If there is no such tensor, its shape is not `shape`, its element type is none we read, or an element is not finite.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+        self.entry(name, shape)?.tensor(shape)
+    }
+
+    /// What is known of a tensor, which counts as taken from now on.
+    pub(super) fn entry(&mut self, name: &str, shape: &[usize]) -> Result<&Entry, CheckpointError> {
         let full = match name {
             HEAD => HEAD.to_owned(),
             name => format!("{}{name}", self.config.layout.tensor_prefix()),
@@ -99,9 +110,8 @@ impl Checkpoint {
         let Some(entry) = self.tensors.get(&full) else {
             return Err(CheckpointError::tensor(&self.weights, &full, format!("shape {shape:?}"), "no such tensor"));
         };
-        let tensor = entry.tensor(shape)?;
         self.taken.insert(full);
-        Ok(tensor)
+        Ok(entry)
     }
 
     /// Full names of the tensors that nobody has taken.
@@ -120,6 +130,19 @@ impl Checkpoint {
             tracing::warn!("{file}: {count} tensors have no place in the model: {}{more}", names.join(", "));
         }
     }
+}
+
+/// The source that `directory` is, if it is a directory.
+fn existing(directory: &Path) -> Result<Source<'_>, CheckpointError> {
+    let metadata = fs::metadata(directory).map_err(|source| CheckpointError::Io {
+        file: directory.into(),
+        action: "open",
+        source,
+    })?;
+    if !metadata.is_dir() {
+        return Err(CheckpointError::file(directory, "a checkpoint's directory", "a file"));
+    }
+    Ok(Source::Directory(directory))
 }
 
 /// All tensors of the checkpoint, and the file that says which there are.

@@ -14,6 +14,7 @@ mod python_json;
 mod rope;
 mod safetensors;
 mod source;
+mod stream;
 mod tensor;
 mod text_stream;
 mod tokenizer;
@@ -23,6 +24,8 @@ pub use config::{AttentionConfig, DeltaNetConfig, LayerType, Layout, ModelConfig
 pub use directory::Checkpoint;
 pub use error::CheckpointError;
 pub use generation::GenerationConfig;
+pub(crate) use source::open_regular;
+pub use stream::{Elements, Piece, StoredTensor, TensorReader};
 pub use tensor::{ElementType, Tensor};
 pub use text_stream::TextStream;
 pub use tokenizer::Tokenizer;

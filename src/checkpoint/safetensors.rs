@@ -27,27 +27,35 @@ pub(super) struct Entry {
     element_type: String,
     shape: Vec<usize>,
     bytes: Bytes,
+    /// Of `bytes` in the file.
+    pub(super) offset: u64,
 }
 
 impl Entry {
-    /// The tensor, if it has the `shape` it must have, a type we read, and only finite values.
-    pub(super) fn tensor(&self, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+    /// The element type, if it is one we read and the tensor has the `shape` it must have.
+    pub(super) fn element(&self, shape: &[usize]) -> Result<ElementType, CheckpointError> {
         let error = |expected: String, found: String| CheckpointError::tensor(&self.file, &self.name, expected, found);
         if self.shape != shape {
             return Err(error(format!("shape {shape:?}"), format!("{:?}", self.shape)));
         }
-        let element = match self.element_type.as_str() {
-            "F32" => ElementType::F32,
-            "F16" => ElementType::F16,
-            "BF16" => ElementType::Bf16,
-            other => return Err(error("element type F32, F16 or BF16".into(), other.into())),
-        };
+        match self.element_type.as_str() {
+            "F32" => Ok(ElementType::F32),
+            "F16" => Ok(ElementType::F16),
+            "BF16" => Ok(ElementType::Bf16),
+            other => Err(error("element type F32, F16 or BF16".into(), other.into())),
+        }
+    }
+
+    /// The tensor, if it has the `shape` it must have, a type we read, and only finite values.
+    pub(super) fn tensor(&self, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+        let element = self.element(shape)?;
         let tensor = Tensor::new(&*self.name, element, self.shape.clone(), self.bytes.clone())?;
         match tensor.first_non_finite() {
             None => Ok(tensor),
             Some((index, value)) => {
                 let at = position(index, shape);
-                Err(error("finite values".into(), format!("{value} at element {index} (position {at:?})")))
+                let found = format!("{value} at element {index} (position {at:?})");
+                Err(CheckpointError::tensor(&self.file, &self.name, "finite values", found))
             }
         }
     }
@@ -86,6 +94,7 @@ pub(super) fn read(file: &Path, bytes: &Bytes) -> Result<Vec<Entry>, CheckpointE
         file: file.into(),
         element_type: span.element_type.into(),
         shape: span.shape,
+        offset: (bytes.len() - data.len() + span.range.start) as u64,
         bytes: data.slice(span.range),
     };
     Ok(spans.into_iter().map(entry).collect())

@@ -83,7 +83,7 @@ impl Source<'_> {
 
 /// Opens what is known to be a regular file, with its length. Asks for the kind first, because opening a FIFO waits for
 /// a writer that may never come.
-fn open_regular(path: &Path) -> Result<Option<(File, u64)>, CheckpointError> {
+pub(crate) fn open_regular(path: &Path) -> Result<Option<(File, u64)>, CheckpointError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         // A dangling link is there, and is not what it should be.

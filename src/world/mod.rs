@@ -10,6 +10,7 @@ pub mod delta_net;
 pub mod layer;
 pub mod mlp;
 pub mod model;
+pub mod promised;
 pub mod sampler;
 pub mod sequence;
 pub mod storage;

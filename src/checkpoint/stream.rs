@@ -1,0 +1,173 @@
+//! Tensors that are read piece by piece into memory that is used again, for programs that pass over a checkpoint once
+//! and must not fill memory with it. Mapped pages count as a process's own as soon as they are touched; read ones do not.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+
+use super::directory::Checkpoint;
+use super::error::CheckpointError;
+use super::source::open_regular;
+use super::tensor::ElementType;
+
+/// A tensor that has the shape it must have and a type we read, and where it lies. Its elements were not looked at.
+#[derive(Clone, Debug)]
+pub struct StoredTensor {
+    name: String,
+    element: ElementType,
+    shape: Vec<usize>,
+    file: PathBuf,
+    /// Of the first element, in bytes from the beginning of the file.
+    offset: u64,
+}
+
+impl Checkpoint {
+    /// Finds a tensor by its name in the text model, as [`Checkpoint::take`] does, but looks at none of its elements. It
+    /// counts as taken.
+    ///
+    /// # Errors
+    /// If there is no such tensor, its shape is not `shape`, or its element type is none we read.
+    pub fn find(&mut self, name: &str, shape: &[usize]) -> Result<StoredTensor, CheckpointError> {
+        let entry = self.entry(name, shape)?;
+        Ok(StoredTensor {
+            name: entry.name.clone(),
+            element: entry.element(shape)?,
+            shape: shape.to_vec(),
+            file: entry.file.clone(),
+            offset: entry.offset,
+        })
+    }
+}
+
+impl StoredTensor {
+    /// The full name in its file.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the elements are stored as.
+    #[must_use]
+    pub fn element(&self) -> ElementType {
+        self.element
+    }
+
+    /// The dimensions, outermost first.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The file it lies in.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The number of elements.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no tensor of a model is empty")]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Opens its file, to read it from its first element on.
+    ///
+    /// # Errors
+    /// If the file cannot be opened; of a checkpoint that is compiled into the program there is none.
+    pub fn open(&self) -> Result<TensorReader, CheckpointError> {
+        let io = |action| move |source| CheckpointError::Io { file: self.file.clone(), action, source };
+        let Some((mut file, _)) = open_regular(&self.file)? else {
+            return Err(CheckpointError::file(&self.file, "the checkpoint's weights", "no such file"));
+        };
+        file.seek(SeekFrom::Start(self.offset)).map_err(io("read"))?;
+        Ok(TensorReader { path: self.file.clone(), file, element: self.element, left: self.len() })
+    }
+}
+
+/// Reads one tensor from its first element to its last.
+#[derive(Debug)]
+pub struct TensorReader {
+    path: PathBuf,
+    file: File,
+    element: ElementType,
+    /// Elements that were not read yet.
+    left: usize,
+}
+
+impl TensorReader {
+    /// Fills `piece` with the next elements, `most` or as many as are left; with none at the end.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or has become shorter since the checkpoint was opened.
+    pub fn read(&mut self, piece: &mut Piece, most: usize) -> Result<(), CheckpointError> {
+        let count = self.left.min(most);
+        let length = count * self.element.size();
+        if piece.words.len() * size_of::<u32>() < length {
+            piece.words.resize(length.div_ceil(size_of::<u32>()), 0);
+        }
+        (piece.element, piece.length) = (self.element, 0);
+        let bytes = &mut bytemuck::cast_slice_mut(&mut piece.words)[..length];
+        let read = self.file.read_exact(bytes);
+        read.map_err(|source| CheckpointError::Io { file: self.path.clone(), action: "read", source })?;
+        piece.length = length;
+        self.left -= count;
+        Ok(())
+    }
+}
+
+/// Some consecutive elements of a tensor.
+#[derive(Debug)]
+pub struct Piece {
+    element: ElementType,
+    /// Bytes that are filled.
+    length: usize,
+    /// Words, so that elements of every type are aligned.
+    words: Vec<u32>,
+}
+
+/// Elements as they are stored.
+#[derive(Clone, Copy, Debug)]
+pub enum Elements<'a> {
+    /// In single precision.
+    F32(&'a [f32]),
+    /// In half precision.
+    F16(&'a [f16]),
+    /// The upper halves of singles.
+    Bf16(&'a [bf16]),
+}
+
+impl Default for Piece {
+    fn default() -> Self {
+        Self { element: ElementType::F32, length: 0, words: Vec::new() }
+    }
+}
+
+impl Piece {
+    /// The elements.
+    #[must_use]
+    pub fn elements(&self) -> Elements<'_> {
+        let bytes = &bytemuck::cast_slice::<u32, u8>(&self.words)[..self.length];
+        match self.element {
+            ElementType::F32 => Elements::F32(bytemuck::cast_slice(bytes)),
+            ElementType::F16 => Elements::F16(bytemuck::cast_slice(bytes)),
+            ElementType::Bf16 => Elements::Bf16(bytemuck::cast_slice(bytes)),
+        }
+    }
+
+    /// The number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.length / self.element.size()
+    }
+
+    /// Whether there are no elements: the tensor has ended.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+}

@@ -17,6 +17,7 @@
 #![deny(unsafe_code)]
 
 pub mod checkpoint;
+pub mod convert;
 pub mod cpu;
 pub mod quant;
 pub mod schedule;

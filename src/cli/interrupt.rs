@@ -1,4 +1,4 @@
-//! Ctrl-C: the first asks to end at the next opportunity, the second ends at once.
+//! Ctrl-C, and the signal that ends processes: the first asks to end at the next opportunity, the second ends at once.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -6,7 +6,7 @@ use anyhow::Context;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// From now on Ctrl-C only sets a flag.
+/// From now on they only set a flag.
 pub(super) fn watch() -> anyhow::Result<()> {
     ctrlc::set_handler(|| {
         if INTERRUPTED.swap(true, Relaxed) {
@@ -16,7 +16,7 @@ pub(super) fn watch() -> anyhow::Result<()> {
     .context("cannot watch for Ctrl-C")
 }
 
-/// Whether Ctrl-C was pressed.
+/// Whether one came.
 pub(super) fn requested() -> bool {
     INTERRUPTED.load(Relaxed)
 }

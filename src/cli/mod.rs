@@ -7,6 +7,7 @@ mod model;
 mod output;
 mod progress;
 mod prompt;
+mod quantize;
 mod random;
 
 use std::io;
@@ -32,6 +33,8 @@ enum Command {
     Generate(generate::Args),
     /// Measure how fast prompts are read and text is generated
     Bench(bench::Args),
+    /// Convert a checkpoint to four bits a weight
+    Quantize(quantize::Args),
 }
 
 /// What computes.
@@ -52,6 +55,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Generate(args) => generate::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Quantize(args) => quantize::run(&args),
     };
     result.unwrap_or_else(|error| {
         // Whoever read our output has seen enough, as with `| head`.

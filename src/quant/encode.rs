@@ -1,5 +1,6 @@
 //! Weights → blocks. Which bytes come out is fixed by the format: other programs write the same ones.
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use super::block::{BLOCK_LEN, Block};
@@ -56,10 +57,32 @@ pub enum QuantError {
     },
 }
 
+impl QuantError {
+    /// The same with positions that count from `blocks` blocks earlier on.
+    #[must_use]
+    pub(crate) fn after_blocks(mut self, blocks: usize) -> Self {
+        if let Self::NonFinite { index, .. } = &mut self {
+            *index += blocks * BLOCK_LEN;
+        }
+        let (Self::NonFinite { block, .. } | Self::Scale { block, .. } | Self::Bias { block, .. }) = &mut self;
+        *block += blocks;
+        self
+    }
+}
+
 /// A number that weights are stored as. Encoding is done in single precision, to which `f64` is rounded first.
 pub trait Weight: Copy + Send + Sync + sealed::Sealed {
     /// The number in single precision, ties to even.
     fn to_f32(self) -> f32;
+
+    /// `weights` in single precision, at the beginning of `out`.
+    #[doc(hidden)]
+    #[inline]
+    fn widen(weights: &[Self], out: &mut [f32]) {
+        for (to, from) in out.iter_mut().zip(weights) {
+            *to = from.to_f32();
+        }
+    }
 }
 
 mod sealed {
@@ -88,6 +111,12 @@ impl Weight for f16 {
     #[inline]
     fn to_f32(self) -> f32 {
         f16::to_f32(self)
+    }
+
+    #[inline]
+    fn widen(weights: &[Self], out: &mut [f32]) {
+        // Where the machine has instructions for it, this asks for them once, not for each weight.
+        weights.convert_to_f32_slice(&mut out[..weights.len()]);
     }
 }
 
@@ -124,9 +153,7 @@ pub fn quantize_into<W: Weight>(
     assert_eq!(blocks.len(), weights.len().div_ceil(BLOCK_LEN), "a block for each {BLOCK_LEN} weights");
     for (index, (weights, block)) in weights.chunks(BLOCK_LEN).zip(blocks).enumerate() {
         let mut padded = [0.0; BLOCK_LEN];
-        for (to, from) in padded.iter_mut().zip(weights) {
-            *to = from.to_f32();
-        }
+        W::widen(weights, &mut padded);
         // One test for all, since a sum of sizes is finite only if each is; a sum that overflows is looked into.
         if !padded.iter().map(|weight| weight.abs()).sum::<f32>().is_finite()
             && let Some(at) = padded.iter().position(|weight| !weight.is_finite())

@@ -18,10 +18,12 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod deviation;
 mod encode;
 mod search;
 #[cfg(test)]
 mod tests;
 
 pub use block::{BLOCK_LEN, Block, dequantize};
+pub use deviation::Deviation;
 pub use encode::{Encoding, QuantError, Search, Weight, quantize, quantize_into};

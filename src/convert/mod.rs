@@ -1,0 +1,34 @@
+//! A checkpoint in four bits: a directory in Hugging Face form → a *converted directory*, with a `.q4` file for each
+//! weight matrix, an `.f16` file for each other tensor, and an index of them.
+//!
+//! [`Conversion::plan`] refuses all that can be refused without looking at a weight; [`Conversion::run`] passes over the
+//! weights once, in pieces, in little memory. The converted directory appears whole or not at all.
+//!
+//! ```no_run
+//! use std::{ops::ControlFlow, path::Path};
+//!
+//! use loquent::convert::{Conversion, Options};
+//!
+//! let conversion = Conversion::plan(Path::new("Qwen3.5-0.8B"), Path::new("Qwen3.5-0.8B-q4"), Options::default())?;
+//! let report = conversion.run(|progress| {
+//!     eprintln!("{} of {} bytes", progress.done, progress.total);
+//!     ControlFlow::Continue(())
+//! })?;
+//! println!("{} tensors", report.tensors.len());
+//! # Ok::<(), loquent::convert::ConvertError>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod destination;
+mod error;
+mod files;
+mod narrow;
+mod pipeline;
+mod plan;
+mod report;
+
+pub use error::ConvertError;
+pub use pipeline::Progress;
+pub use plan::{Conversion, Options};
+pub use report::{Part, Report, TensorReport};

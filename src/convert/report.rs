@@ -1,0 +1,60 @@
+//! What a conversion did, or would do, to each tensor.
+
+use crate::quant::Deviation;
+
+/// The tensors in the order of the model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// One for each tensor.
+    pub tensors: Vec<TensorReport>,
+}
+
+/// What became of a tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorReport {
+    /// Its full name.
+    pub name: String,
+    /// Where in the model it stands.
+    pub part: Part,
+    /// Whether it is in four bits; in half precision if not.
+    pub quantized: bool,
+    /// How many elements it has.
+    pub elements: u64,
+    /// What it takes in the source, in bytes.
+    pub source_bytes: u64,
+    /// The length of its new file, in bytes.
+    pub written_bytes: u64,
+    /// How far what is stored is from the source; `None` in a report of what would be done.
+    pub deviation: Option<Deviation>,
+}
+
+/// A part of the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    /// What turns tokens into vectors.
+    Embedding,
+    /// What turns vectors into logits, where it is no embedding.
+    Head,
+    /// The mixers of full-attention layers.
+    Attention,
+    /// The mixers of linear-attention layers.
+    DeltaNet,
+    /// The feed-forward halves.
+    Mlp,
+    /// The norms between them.
+    Norm,
+}
+
+impl Part {
+    /// That of the tensor with this name in the text model.
+    pub(super) fn of(name: &str) -> Self {
+        match name {
+            "embed_tokens.weight" => Self::Embedding,
+            "lm_head.weight" => Self::Head,
+            name if name.contains(".self_attn.") => Self::Attention,
+            name if name.contains(".linear_attn.") => Self::DeltaNet,
+            name if name.contains(".mlp.") => Self::Mlp,
+            _ => Self::Norm,
+        }
+    }
+}

@@ -19,6 +19,8 @@ use super::tensor::ElementType;
 pub struct StoredTensor {
     name: String,
     element: ElementType,
+    /// Bytes of an element.
+    element_size: usize,
     shape: Vec<usize>,
     file: PathBuf,
     /// Of the first element, in bytes from the beginning of the file.
@@ -33,9 +35,19 @@ impl Checkpoint {
     /// If there is no such tensor, its shape is not `shape`, or its element type is none we read.
     pub fn find(&mut self, name: &str, shape: &[usize]) -> Result<StoredTensor, CheckpointError> {
         let entry = self.entry(name, shape)?;
+        let element = entry.element(shape)?;
+        let element_size = match element {
+            ElementType::F32 => 4,
+            ElementType::F16 | ElementType::Bf16 => 2,
+            ElementType::Q4 => {
+                let expected = "elements of type F32, F16 or BF16";
+                return Err(CheckpointError::tensor(&entry.file, &entry.name, expected, "four-bit blocks"));
+            }
+        };
         Ok(StoredTensor {
             name: entry.name.clone(),
-            element: entry.element(shape)?,
+            element,
+            element_size,
             shape: shape.to_vec(),
             file: entry.file.clone(),
             offset: entry.offset,
@@ -75,6 +87,18 @@ impl StoredTensor {
         self.shape.iter().product()
     }
 
+    /// The bytes of one element.
+    #[must_use]
+    pub fn element_size(&self) -> usize {
+        self.element_size
+    }
+
+    /// The bytes of all elements.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.len() * self.element_size
+    }
+
     /// Opens its file, to read it from its first element on.
     ///
     /// # Errors
@@ -85,7 +109,13 @@ impl StoredTensor {
             return Err(CheckpointError::file(&self.file, "the checkpoint's weights", "no such file"));
         };
         file.seek(SeekFrom::Start(self.offset)).map_err(io("read"))?;
-        Ok(TensorReader { path: self.file.clone(), file, element: self.element, left: self.len() })
+        Ok(TensorReader {
+            path: self.file.clone(),
+            file,
+            element: self.element,
+            element_size: self.element_size,
+            left: self.len(),
+        })
     }
 }
 
@@ -95,6 +125,7 @@ pub struct TensorReader {
     path: PathBuf,
     file: File,
     element: ElementType,
+    element_size: usize,
     /// Elements that were not read yet.
     left: usize,
 }
@@ -106,11 +137,11 @@ impl TensorReader {
     /// If the file cannot be read, or has become shorter since the checkpoint was opened.
     pub fn read(&mut self, piece: &mut Piece, most: usize) -> Result<(), CheckpointError> {
         let count = self.left.min(most);
-        let length = count * self.element.size();
+        let length = count * self.element_size;
         if piece.words.len() * size_of::<u32>() < length {
             piece.words.resize(length.div_ceil(size_of::<u32>()), 0);
         }
-        (piece.element, piece.length) = (self.element, 0);
+        (piece.element, piece.element_size, piece.length) = (self.element, self.element_size, 0);
         let bytes = &mut bytemuck::cast_slice_mut(&mut piece.words)[..length];
         let read = self.file.read_exact(bytes);
         read.map_err(|source| CheckpointError::Io { file: self.path.clone(), action: "read", source })?;
@@ -124,6 +155,7 @@ impl TensorReader {
 #[derive(Debug)]
 pub struct Piece {
     element: ElementType,
+    element_size: usize,
     /// Bytes that are filled.
     length: usize,
     /// Words, so that elements of every type are aligned.
@@ -143,7 +175,7 @@ pub enum Elements<'a> {
 
 impl Default for Piece {
     fn default() -> Self {
-        Self { element: ElementType::F32, length: 0, words: Vec::new() }
+        Self { element: ElementType::F32, element_size: 4, length: 0, words: Vec::new() }
     }
 }
 
@@ -156,13 +188,20 @@ impl Piece {
             ElementType::F32 => Elements::F32(bytemuck::cast_slice(bytes)),
             ElementType::F16 => Elements::F16(bytemuck::cast_slice(bytes)),
             ElementType::Bf16 => Elements::Bf16(bytemuck::cast_slice(bytes)),
+            ElementType::Q4 => unreachable!("a tensor of blocks is not found"),
         }
     }
 
     /// The number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.length / self.element.size()
+        self.length / self.element_size
+    }
+
+    /// The bytes of these elements.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.length
     }
 
     /// Whether there are no elements: the tensor has ended.

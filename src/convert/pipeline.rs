@@ -62,7 +62,7 @@ pub(super) fn run(
         deviations[index] = [deviations[index], narrowed?].into_iter().sum();
         moved?;
         let tensor = &tensors[index].stored;
-        done += (front.piece.len() * tensor.element().size()) as u64;
+        done += front.piece.size() as u64;
         if progress(Progress { done, total, tensor: tensor.name() }).is_break() {
             return Err(ConvertError::Stopped);
         }
@@ -111,7 +111,7 @@ impl Input<'_> {
         loop {
             if let Some((reader, first)) = &mut self.reader {
                 let tensor = self.next - 1;
-                reader.read(&mut slot.piece, PIECE / self.tensors[tensor].stored.element().size())?;
+                reader.read(&mut slot.piece, PIECE / self.tensors[tensor].stored.element_size())?;
                 if !slot.piece.is_empty() {
                     (slot.tensor, slot.first) = (Some(tensor), *first);
                     *first += slot.piece.len();

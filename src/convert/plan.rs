@@ -104,7 +104,7 @@ impl Conversion {
                 part: tensor.part,
                 quantized: tensor.quantized,
                 elements: stored.len() as u64,
-                source_bytes: (stored.len() * stored.element().size()) as u64,
+                source_bytes: stored.size() as u64,
                 written_bytes: files::file_length(stored.shape(), tensor.quantized) as u64,
                 deviation: None,
             }

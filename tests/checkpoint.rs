@@ -5,6 +5,7 @@ mod tiny_checkpoint;
 
 use std::path::Path;
 
+use bytes::Bytes;
 use half::{bf16, f16};
 use loquent::checkpoint::{
     ChatMessage, ChatOptions, Checkpoint, ElementType, GenerationConfig, LayerType, Layout, ModelConfig,
@@ -68,12 +69,12 @@ fn a_single_file_wins_over_an_index() {
 #[test]
 fn element_types_mix_freely_and_stay_what_they_are() {
     let values: Vec<f32> = (0..8).map(|i| i as f32 / 4.0 - 1.0).collect();
-    for element in [ElementType::F32, ElementType::F16, ElementType::Bf16] {
-        let bytes: Vec<u8> = match element {
-            ElementType::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            ElementType::F16 => values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect(),
-            ElementType::Bf16 => values.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect(),
-        };
+    let types: [(ElementType, Vec<u8>); 3] = [
+        (ElementType::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        (ElementType::F16, values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect()),
+        (ElementType::Bf16, values.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect()),
+    ];
+    for (element, bytes) in types {
         let mut tiny = TinyCheckpoint::new();
         tiny.tensors.insert("model.norm.weight".into(), Stored { dtype: element.to_string(), shape: vec![8], bytes });
         tiny.write_weights();
@@ -114,8 +115,8 @@ fn tensors_without_a_place_are_left_over() {
 #[test]
 fn files_in_the_program_open_like_files_on_disk() {
     let tiny = TinyCheckpoint::new();
-    let leak = |name| (name, &*std::fs::read(tiny.file(name)).unwrap().leak());
-    let files = ["config.json", "tokenizer.json", "chat_template.jinja", "model.safetensors"].map(leak);
+    let read = |name| (name, Bytes::from(std::fs::read(tiny.file(name)).unwrap()));
+    let files = ["config.json", "tokenizer.json", "chat_template.jinja", "model.safetensors"].map(read);
     let mut checkpoint = Checkpoint::from_files("demo", &files).unwrap();
     for (name, shape) in shapes(&checkpoint.config) {
         checkpoint.take(&name, &shape).unwrap();

@@ -6,6 +6,7 @@ mod tiny_checkpoint;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use bytes::Bytes;
 use loquent::checkpoint::{ChatMessage, ChatOptions, Checkpoint, CheckpointError, ModelConfig, Tokenizer};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -13,9 +14,7 @@ use tiny_checkpoint::{TinyCheckpoint, safetensors, text_config, tokenizer};
 
 /// Opens these files in memory and takes every tensor.
 fn load(files: &[(&str, &[u8])]) -> Result<(), CheckpointError> {
-    // Tests run for seconds: what they leak is less than what they would need to keep it alive otherwise.
-    let files: Vec<(&str, &'static [u8])> =
-        files.iter().map(|(name, bytes)| (*name, &*Box::leak(bytes.to_vec().into_boxed_slice()))).collect();
+    let files: Vec<_> = files.iter().map(|(name, bytes)| (*name, Bytes::copy_from_slice(bytes))).collect();
     let mut checkpoint = Checkpoint::from_files("memory", &files)?;
     for (name, shape) in tiny_checkpoint::shapes(&checkpoint.config) {
         checkpoint.take(&name, &shape)?;

@@ -126,6 +126,8 @@ pub struct ModelConfig {
     pub delta_net: DeltaNetConfig,
     /// What ends a text, unless `generation_config.json` says otherwise.
     pub eos_token_ids: Vec<u32>,
+    /// The seed of the rotation that the weights went through, if they did. They compute the same with and without.
+    pub rotation_seed: Option<u64>,
 }
 
 impl ModelConfig {
@@ -184,6 +186,7 @@ impl ModelConfig {
             attention: attention(fields)?,
             delta_net: delta_net(fields)?,
             eos_token_ids: eos.unwrap_or_default(),
+            rotation_seed: rotation_seed(root, fields)?,
         })
     }
 }
@@ -237,6 +240,23 @@ fn refuse_unimplemented(root: Fields<'_>, text: Fields<'_>) -> Result<(), Checkp
         }
     }
     Ok(())
+}
+
+/// The seed stands at top level and among the text model's fields, or in either place.
+fn rotation_seed(root: Fields<'_>, text: Fields<'_>) -> Result<Option<u64>, CheckpointError> {
+    const FIELD: &str = "quarot_rotation_seed";
+    let seed = |fields: Fields<'_>| match fields.get(FIELD) {
+        None => Ok(None),
+        Some(value) => match value.as_u64() {
+            None => Err(fields.error(FIELD, "an integer from 0 to 2^64 - 1")),
+            seed => Ok(seed),
+        },
+    };
+    let (outer, inner) = (seed(root)?, seed(text)?);
+    match (outer, inner) {
+        (Some(outer), Some(inner)) if outer != inner => Err(text.error(FIELD, format!("{outer}, as at top level"))),
+        _ => Ok(outer.or(inner)),
+    }
 }
 
 fn layer_types(fields: Fields<'_>) -> Result<Vec<LayerType>, CheckpointError> {

@@ -4,15 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
 
 use super::chat::ChatTemplate;
 use super::config::ModelConfig;
+use super::converted;
 use super::error::{CheckpointError, Excerpt};
 use super::generation::GenerationConfig;
 use super::json::{self, Fields};
-use super::safetensors::{self, Entry};
-use super::source::Source;
+use super::safetensors;
+use super::source::{Source, is_plain_name};
 use super::tensor::Tensor;
 use super::tokenizer::Tokenizer;
 
@@ -42,7 +45,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a directory in Hugging Face form.
+    /// Opens a directory in Hugging Face form, or a converted one: one with a `quantize_index.json`.
     ///
     /// # Errors
     /// If a file is missing, unreadable or malformed, or asks for what is not implemented.
@@ -58,12 +61,12 @@ impl Checkpoint {
         Self::load_weights(existing(directory)?)
     }
 
-    /// Opens files that are compiled into the program, with the same checks. `name` stands for their directory in
-    /// messages. Tensors that the program does not hold at an aligned address are copied when they are taken.
+    /// Opens files that are in memory, for example compiled into the program, with the same checks. `name` stands for
+    /// their directory in messages. Tensors that do not lie at an aligned address are copied when they are taken.
     ///
     /// # Errors
     /// As [`Checkpoint::open`].
-    pub fn from_files(name: &str, files: &[(&str, &'static [u8])]) -> Result<Self, CheckpointError> {
+    pub fn from_files(name: &str, files: &[(&str, Bytes)]) -> Result<Self, CheckpointError> {
         Self::load(Source::Embedded { name, files })
     }
 
@@ -77,7 +80,7 @@ impl Checkpoint {
     fn load_weights(source: Source<'_>) -> Result<Self, CheckpointError> {
         let config = ModelConfig::load(source, CONFIG)?;
         let generation = GenerationConfig::load(source, config.vocab_size)?;
-        let (weights, mut tensors) = find_tensors(source)?;
+        let (weights, mut tensors) = find_tensors(source, &config)?;
         leave_out_other_models(&mut tensors);
         if config.tie_word_embeddings && tensors.remove(HEAD).is_some() {
             tracing::debug!("{HEAD} is left out: the embedding is the head");
@@ -145,8 +148,43 @@ fn existing(directory: &Path) -> Result<Source<'_>, CheckpointError> {
     Ok(Source::Directory(directory))
 }
 
+/// A tensor in one of the forms that checkpoints have.
+#[derive(Clone, Debug)]
+pub(super) enum Entry {
+    InShard(safetensors::Entry),
+    Converted(converted::Entry),
+}
+
+impl Entry {
+    fn tensor(&self, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+        match self {
+            Self::InShard(entry) => entry.tensor(shape),
+            Self::Converted(entry) => entry.tensor(shape),
+        }
+    }
+}
+
 /// All tensors of the checkpoint, and the file that says which there are.
-fn find_tensors(source: Source<'_>) -> Result<(PathBuf, BTreeMap<String, Entry>), CheckpointError> {
+fn find_tensors(
+    source: Source<'_>,
+    config: &ModelConfig,
+) -> Result<(PathBuf, BTreeMap<String, Entry>), CheckpointError> {
+    let Some(entries) = converted::read(source, config)? else {
+        let (path, tensors) = find_shards(source)?;
+        return Ok((path, tensors.into_iter().map(|(name, entry)| (name, Entry::InShard(entry))).collect()));
+    };
+    let path = source.path(converted::INDEX);
+    for other in [SINGLE, INDEX] {
+        if source.has(other) {
+            let found = format!("{other} as well: which are meant?");
+            return Err(CheckpointError::file(&path, "no other weights beside the converted ones", found));
+        }
+    }
+    Ok((path, entries.into_iter().map(|entry| (entry.name.clone(), Entry::Converted(entry))).collect()))
+}
+
+/// All tensors of safetensors files, and the file that says which there are.
+fn find_shards(source: Source<'_>) -> Result<(PathBuf, BTreeMap<String, safetensors::Entry>), CheckpointError> {
     let single = source.path(SINGLE);
     let mut tensors = BTreeMap::new();
     if let Some(bytes) = source.map(SINGLE)? {
@@ -154,7 +192,7 @@ fn find_tensors(source: Source<'_>) -> Result<(PathBuf, BTreeMap<String, Entry>)
         return Ok((single, tensors));
     }
     let Some(text) = source.text(INDEX, LARGEST_INDEX)? else {
-        let expected = format!("the weights here or in {INDEX}");
+        let expected = format!("the weights here, in {INDEX} or in {}", converted::INDEX);
         return Err(CheckpointError::file(&single, expected, "no such file"));
     };
     let index = source.path(INDEX);
@@ -189,13 +227,13 @@ fn find_tensors(source: Source<'_>) -> Result<(PathBuf, BTreeMap<String, Entry>)
 /// The file name an index gives for a tensor; anything that would lead out of the directory is refused.
 fn shard_name<'a>(map: Fields<'a>, tensor: &str) -> Result<&'a str, CheckpointError> {
     let name = map.text(tensor)?.unwrap_or_default();
-    let mut components = Path::new(name).components();
-    let plain = matches!((components.next(), components.next()), (Some(Component::Normal(only)), None) if only == name)
-        && !name.contains(['/', '\\', ':', '\0']);
-    if plain { Ok(name) } else { Err(map.error(tensor, "the name of a file in the same directory")) }
+    if is_plain_name(name) { Ok(name) } else { Err(map.error(tensor, "the name of a file in the same directory")) }
 }
 
-fn add_shard(tensors: &mut BTreeMap<String, Entry>, shard: Vec<Entry>) -> Result<(), CheckpointError> {
+fn add_shard(
+    tensors: &mut BTreeMap<String, safetensors::Entry>,
+    shard: Vec<safetensors::Entry>,
+) -> Result<(), CheckpointError> {
     for entry in shard {
         if let Some(other) = tensors.get(&entry.name) {
             let found = format!("it in {} as well", other.file.display());

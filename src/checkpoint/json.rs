@@ -106,6 +106,14 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// An object within a file, by its path in it, e.g. `tensors[3]`.
+    pub(super) fn nested(file: &'a Path, name: &'a str, value: &'a Value) -> Result<Self, CheckpointError> {
+        match value {
+            Value::Object(map) => Ok(Self { file, name, map }),
+            other => Err(CheckpointError::field(file, name, "an object", describe(Some(other)))),
+        }
+    }
+
     /// An error about one field, which quotes what the field holds.
     pub(super) fn error(&self, field: &str, expected: impl Into<String>) -> CheckpointError {
         self.error_found(field, expected, self.describe(field))
@@ -196,6 +204,12 @@ impl<'a> Fields<'a> {
                 _ => Err(self.error(field, integer_in_words(range))),
             },
         }
+    }
+
+    /// An array of sizes.
+    pub(super) fn sizes(&self, field: &str) -> Option<Vec<usize>> {
+        let size = |value: &Value| value.as_u64().and_then(|number| usize::try_from(number).ok());
+        self.get(field)?.as_array()?.iter().map(size).collect()
     }
 
     pub(super) fn required_integer(

@@ -6,6 +6,7 @@
 mod chat;
 mod chat_functions;
 mod config;
+mod converted;
 mod directory;
 mod error;
 mod generation;
@@ -16,8 +17,10 @@ mod safetensors;
 mod source;
 mod stream;
 mod tensor;
+mod tensor_file;
 mod text_stream;
 mod tokenizer;
+mod values;
 
 pub use chat::{ChatMessage, ChatOptions, ChatTemplate};
 pub use config::{AttentionConfig, DeltaNetConfig, LayerType, Layout, ModelConfig};

@@ -50,30 +50,9 @@ impl Entry {
     pub(super) fn tensor(&self, shape: &[usize]) -> Result<Tensor, CheckpointError> {
         let element = self.element(shape)?;
         let tensor = Tensor::new(&*self.name, element, self.shape.clone(), self.bytes.clone())?;
-        match tensor.first_non_finite() {
-            None => Ok(tensor),
-            Some((index, value)) => {
-                let at = position(index, shape);
-                let found = format!("{value} at element {index} (position {at:?})");
-                Err(CheckpointError::tensor(&self.file, &self.name, "finite values", found))
-            }
-        }
+        tensor.check_values(&self.file)?;
+        Ok(tensor)
     }
-}
-
-/// The position in each dimension of the element with this flat index.
-fn position(mut index: usize, shape: &[usize]) -> Vec<usize> {
-    let mut position: Vec<usize> = shape
-        .iter()
-        .rev()
-        .map(|&dimension| {
-            let coordinate = index % dimension;
-            index /= dimension;
-            coordinate
-        })
-        .collect();
-    position.reverse();
-    position
 }
 
 /// All tensors of a file, in the order of their bytes.
@@ -147,9 +126,10 @@ impl<'a> Span<'a> {
         let element_type = fields.get("dtype").and_then(Value::as_str);
         let element_type =
             element_type.ok_or_else(|| error("dtype to be an element type's name".into(), fields.describe("dtype")))?;
-        let shape = integers(fields.get("shape"))
+        let shape = fields
+            .sizes("shape")
             .ok_or_else(|| error("shape to be an array of sizes".into(), fields.describe("shape")))?;
-        let offsets = integers(fields.get("data_offsets"));
+        let offsets = fields.sizes("data_offsets");
         let range = match offsets.as_deref() {
             Some(&[start, end]) if start <= end && end <= data => start..end,
             _ => {
@@ -169,12 +149,6 @@ impl<'a> Span<'a> {
         }
         Ok(Self { name, element_type, shape, range })
     }
-}
-
-/// An array of sizes, `None` if it is anything else.
-fn integers(value: Option<&Value>) -> Option<Vec<usize>> {
-    let integer = |value: &Value| value.as_u64().and_then(|number| usize::try_from(number).ok());
-    value?.as_array()?.iter().map(integer).collect()
 }
 
 /// Bits per element of every type the format has had for years; types added since pass unmeasured, and are refused if

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 use memmap2::Mmap;
@@ -23,8 +23,33 @@ pub(super) enum Source<'a> {
         /// What messages call it.
         name: &'a str,
         /// Each file's name and content.
-        files: &'a [(&'a str, &'static [u8])],
+        files: &'a [(&'a str, Bytes)],
     },
+}
+
+/// A file of a [`Source`] that may not be there, to be opened later.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// What messages call it.
+    pub(super) path: PathBuf,
+    content: Content,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    OnDisk,
+    Embedded(Option<Bytes>),
+}
+
+/// An opened file, to be mapped as often as one likes: every map is of the same file, whatever its name stands for by then.
+pub(super) struct Opened<'a> {
+    path: &'a Path,
+    content: OpenedContent,
+}
+
+enum OpenedContent {
+    OnDisk(File),
+    Embedded(Bytes),
 }
 
 impl Source<'_> {
@@ -58,27 +83,62 @@ impl Source<'_> {
 
     /// The bytes of a file without reading them into memory, `None` where there is no such file.
     pub(super) fn map(&self, file: &str) -> Result<Option<Bytes>, CheckpointError> {
-        let path = self.path(file);
-        let bytes = match self {
-            Self::Directory(_) => match open_regular(&path)? {
-                Some((handle, _)) => map_file(&path, &handle)?,
-                None => return Ok(None),
-            },
-            Self::Embedded { .. } => match self.embedded(file) {
-                Some(bytes) => Bytes::from_static(bytes),
-                None => return Ok(None),
-            },
-        };
-        check_content(&path, &bytes)?;
-        Ok(Some(bytes))
+        self.place(file).open()?.map(|opened| opened.map()).transpose()
     }
 
-    fn embedded(&self, file: &str) -> Option<&'static [u8]> {
+    /// Where `file` is, or would be.
+    pub(super) fn place(&self, file: &str) -> Place {
+        let content = match self {
+            Self::Directory(_) => Content::OnDisk,
+            Self::Embedded { .. } => Content::Embedded(self.embedded(file).cloned()),
+        };
+        Place { path: self.path(file), content }
+    }
+
+    /// Whether there is something of this name, of whatever kind.
+    pub(super) fn has(&self, file: &str) -> bool {
         match self {
-            Self::Directory(_) => None,
-            Self::Embedded { files, .. } => files.iter().find(|(name, _)| *name == file).map(|(_, bytes)| *bytes),
+            Self::Directory(directory) => fs::symlink_metadata(directory.join(file)).is_ok(),
+            Self::Embedded { .. } => self.embedded(file).is_some(),
         }
     }
+
+    fn embedded(&self, file: &str) -> Option<&Bytes> {
+        match self {
+            Self::Directory(_) => None,
+            Self::Embedded { files, .. } => files.iter().find(|(name, _)| *name == file).map(|(_, bytes)| bytes),
+        }
+    }
+}
+
+impl Place {
+    /// Opens the file, `None` where there is none.
+    pub(super) fn open(&self) -> Result<Option<Opened<'_>>, CheckpointError> {
+        let content = match &self.content {
+            Content::OnDisk => open_regular(&self.path)?.map(|(file, _)| OpenedContent::OnDisk(file)),
+            Content::Embedded(bytes) => bytes.clone().map(OpenedContent::Embedded),
+        };
+        Ok(content.map(|content| Opened { path: &self.path, content }))
+    }
+}
+
+impl Opened<'_> {
+    /// The file's bytes without reading them into memory.
+    pub(super) fn map(&self) -> Result<Bytes, CheckpointError> {
+        let bytes = match &self.content {
+            OpenedContent::OnDisk(file) => map_file(self.path, file)?,
+            OpenedContent::Embedded(bytes) => bytes.clone(),
+        };
+        check_content(self.path, &bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Whether `name` is that of a file in the same directory: anything that would lead out of it is not.
+pub(super) fn is_plain_name(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    matches!((components.next(), components.next()), (Some(Component::Normal(only)), None) if only == name)
+        && !name.contains(['/', '\\', ':', '\0'])
 }
 
 /// Opens what is known to be a regular file, with its length. Asks for the kind first, because opening a FIFO waits for

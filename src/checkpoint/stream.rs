@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 
-use super::directory::Checkpoint;
+use super::directory::{Checkpoint, Entry};
 use super::error::CheckpointError;
 use super::source::open_regular;
 use super::tensor::ElementType;
@@ -34,15 +34,18 @@ impl Checkpoint {
     /// # Errors
     /// If there is no such tensor, its shape is not `shape`, or its element type is none we read.
     pub fn find(&mut self, name: &str, shape: &[usize]) -> Result<StoredTensor, CheckpointError> {
-        let entry = self.entry(name, shape)?;
+        let entry = match self.entry(name, shape)? {
+            Entry::InShard(entry) => entry,
+            Entry::Converted(entry) => {
+                let expected = "a tensor that was not converted";
+                return Err(CheckpointError::tensor(&entry.place.path, &entry.name, expected, "a file of its own"));
+            }
+        };
         let element = entry.element(shape)?;
         let element_size = match element {
             ElementType::F32 => 4,
             ElementType::F16 | ElementType::Bf16 => 2,
-            ElementType::Q4 => {
-                let expected = "elements of type F32, F16 or BF16";
-                return Err(CheckpointError::tensor(&entry.file, &entry.name, expected, "four-bit blocks"));
-            }
+            ElementType::Q4 => unreachable!("there are no blocks in a safetensors file"),
         };
         Ok(StoredTensor {
             name: entry.name.clone(),
@@ -188,7 +191,7 @@ impl Piece {
             ElementType::F32 => Elements::F32(bytemuck::cast_slice(bytes)),
             ElementType::F16 => Elements::F16(bytemuck::cast_slice(bytes)),
             ElementType::Bf16 => Elements::Bf16(bytemuck::cast_slice(bytes)),
-            ElementType::Q4 => unreachable!("a tensor of blocks is not found"),
+            ElementType::Q4 => unreachable!("there are no blocks in a safetensors file"),
         }
     }
 

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use bytes::Bytes;
 use half::{bf16, f16};
-use rayon::prelude::*;
 
 use super::error::CheckpointError;
 use crate::quant::{BLOCK_LEN, Block, dequantize};
@@ -153,31 +152,6 @@ impl Tensor {
             }
         }
     }
-
-    /// The flat index and the value of the first element that is infinite or not a number.
-    #[must_use]
-    pub fn first_non_finite(&self) -> Option<(usize, f32)> {
-        match self.element {
-            ElementType::F32 => {
-                let bits: &[u32] = bytemuck::cast_slice(&self.bytes);
-                let index = first_chunk(bits, has_all_ones_u32, |bits| !f32::from_bits(bits).is_finite())?;
-                Some((index, f32::from_bits(bits[index])))
-            }
-            ElementType::F16 => self.first_non_finite_half(0x7c00, half_to_f32),
-            ElementType::Bf16 => self.first_non_finite_half(0x7f80, brain_to_f32),
-            ElementType::Q4 => {
-                let blocks = self.blocks()?;
-                let index = blocks.par_iter().position_first(|block| !block.is_sound())?;
-                Some((index * BLOCK_LEN, blocks[index].scale().to_f32()))
-            }
-        }
-    }
-
-    fn first_non_finite_half(&self, exponent: u16, to_f32: fn(u16) -> f32) -> Option<(usize, f32)> {
-        let bits: &[u16] = bytemuck::cast_slice(&self.bytes);
-        let index = first_chunk(bits, |chunk| has_all_ones_u16(chunk, exponent), |bits| !to_f32(bits).is_finite())?;
-        Some((index, to_f32(bits[index])))
-    }
 }
 
 fn half_to_f32(bits: u16) -> f32 {
@@ -186,30 +160,6 @@ fn half_to_f32(bits: u16) -> f32 {
 
 fn brain_to_f32(bits: u16) -> f32 {
     bf16::from_bits(bits).to_f32()
-}
-
-/// The index of the first element that `is_bad`, looked for only in the first chunk that `has_bad`.
-fn first_chunk<T: Copy + Sync>(
-    elements: &[T],
-    has_bad: impl Fn(&[T]) -> bool + Sync + Send,
-    is_bad: impl Fn(T) -> bool,
-) -> Option<usize> {
-    /// Large enough that handing out chunks costs nothing, small enough that one stays in a core's second cache.
-    const CHUNK: usize = 1 << 16;
-    let chunk = elements.par_chunks(CHUNK).position_first(has_bad)?;
-    let start = chunk * CHUNK;
-    elements[start..].iter().position(|&element| is_bad(element)).map(|offset| start + offset)
-}
-
-/// Whether an exponent is all ones: an infinity or not a number. An integer test over the whole slice, with no way out of
-/// the loop, is what compilers turn into vector instructions.
-fn has_all_ones_u16(elements: &[u16], exponent: u16) -> bool {
-    elements.iter().fold(0u16, |found, &bits| found | u16::from(bits & exponent == exponent)) != 0
-}
-
-fn has_all_ones_u32(elements: &[u32]) -> bool {
-    const EXPONENT: u32 = 0x7f80_0000;
-    elements.iter().fold(0u32, |found, &bits| found | u32::from(bits & EXPONENT == EXPONENT)) != 0
 }
 
 /// `bytes` at an address divisible by `alignment` (at most 4): the same ones, or a copy where a file has them elsewhere.
@@ -264,23 +214,6 @@ mod tests {
         let odd_tensor = Tensor::new("t", ElementType::F32, vec![4], odd.clone()).unwrap();
         assert_eq!(odd_tensor.bytes().as_ptr().addr() % 4, 0);
         assert_eq!(odd_tensor.bytes(), &odd[..]);
-    }
-
-    #[test]
-    fn finds_the_first_non_finite_element_wherever_it_is() {
-        for index in [0, 1, 65_535, 65_536, 200_000] {
-            let mut bits = vec![0x3f80u16; 200_001];
-            bits[index] = 0xff80;
-            bits[200_000] = 0x7fc0;
-            let (at, value) = tensor(ElementType::Bf16, bytemuck::cast_slice(&bits)).first_non_finite().unwrap();
-            assert_eq!(at, index);
-            assert!(!value.is_finite());
-        }
-        let largest: Vec<u8> =
-            [f16::MAX, f16::MIN, f16::MIN_POSITIVE_SUBNORMAL].iter().flat_map(|v| v.to_le_bytes()).collect();
-        assert_eq!(tensor(ElementType::F16, &largest).first_non_finite(), None);
-        let nan = [f32::MAX, f32::NAN, f32::INFINITY].map(f32::to_le_bytes).concat();
-        assert_eq!(tensor(ElementType::F32, &nan).first_non_finite().unwrap().0, 1);
     }
 
     #[test]

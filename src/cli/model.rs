@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use bevy_ecs::prelude::*;
+#[cfg(feature = "demo")]
+use bytes::Bytes;
 use indicatif::ProgressBar;
 use loquent::checkpoint::Tensor;
 use loquent::cpu::kernels::Isa;
@@ -14,13 +16,13 @@ use loquent::world::storage::{MapTensors, Mapped, Shapes};
 use super::progress;
 
 #[cfg(feature = "demo")]
-const DEMO: &[(&str, &[u8])] = &[
-    ("config.json", include_bytes!("../../assets/demo/config.json")),
-    ("generation_config.json", include_bytes!("../../assets/demo/generation_config.json")),
-    ("model.safetensors", include_bytes!("../../assets/demo/model.safetensors")),
-    ("tokenizer.json", include_bytes!("../../assets/demo/tokenizer.json")),
-    ("tokenizer_config.json", include_bytes!("../../assets/demo/tokenizer_config.json")),
-    ("chat_template.jinja", include_bytes!("../../assets/demo/chat_template.jinja")),
+static DEMO: [(&str, Bytes); 6] = [
+    ("config.json", Bytes::from_static(include_bytes!("../../assets/demo/config.json"))),
+    ("generation_config.json", Bytes::from_static(include_bytes!("../../assets/demo/generation_config.json"))),
+    ("model.safetensors", Bytes::from_static(include_bytes!("../../assets/demo/model.safetensors"))),
+    ("tokenizer.json", Bytes::from_static(include_bytes!("../../assets/demo/tokenizer.json"))),
+    ("tokenizer_config.json", Bytes::from_static(include_bytes!("../../assets/demo/tokenizer_config.json"))),
+    ("chat_template.jinja", Bytes::from_static(include_bytes!("../../assets/demo/chat_template.jinja"))),
 ];
 
 /// Opens the checkpoint in `directory`, or the demo where none is given.
@@ -28,7 +30,7 @@ pub(super) fn open(directory: Option<&Path>) -> anyhow::Result<Checkpoint> {
     match directory {
         Some(directory) => Ok(Checkpoint::open(directory)?),
         #[cfg(feature = "demo")]
-        None => Ok(Checkpoint::from_files("demo", DEMO)?),
+        None => Ok(Checkpoint::from_files("demo", &DEMO)?),
         #[cfg(not(feature = "demo"))]
         None => {
             anyhow::bail!("no model: this binary was built without the demo; name a checkpoint's directory with -m")

@@ -1,0 +1,117 @@
+//! A converted directory: one file for each tensor, and `quantize_index.json`, which says what they are. Files are opened
+//! when their tensors are taken, so that those nobody takes cost nothing.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::config::ModelConfig;
+use super::error::CheckpointError;
+use super::json::{self, Fields, describe};
+use super::source::{Place, Source, is_plain_name};
+use super::tensor::Tensor;
+use super::tensor_file::{self, Format};
+
+pub(super) const INDEX: &str = "quantize_index.json";
+/// A thousand layers' names take five.
+const LARGEST_INDEX: u64 = 16 << 20;
+const SEED: &str = "quarot_seed";
+
+/// A tensor that the index promises.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    /// The index, to be named where it is at odds with something.
+    index: PathBuf,
+    pub(super) place: Place,
+    format: Format,
+    shape: Vec<usize>,
+}
+
+impl Entry {
+    /// The tensor, if the index and its own file say that it has `shape`, and its values are sound.
+    pub(super) fn tensor(&self, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+        if self.shape != shape {
+            let (expected, found) = (format!("shape {shape:?}"), format!("{:?}", self.shape));
+            return Err(CheckpointError::tensor(&self.index, &self.name, expected, found));
+        }
+        tensor_file::take(&self.place, self.format, &self.name, shape)?.ok_or_else(|| {
+            let expected = format!("the tensor that {INDEX} names");
+            CheckpointError::file(&self.place.path, expected, "no such file")
+        })
+    }
+}
+
+/// All tensors that the index promises; `None` where there is no index.
+pub(super) fn read(source: Source<'_>, config: &ModelConfig) -> Result<Option<Vec<Entry>>, CheckpointError> {
+    let Some(text) = source.text(INDEX, LARGEST_INDEX)? else { return Ok(None) };
+    let path = source.path(INDEX);
+    let value = json::parse(&path, &text)?;
+    let (at, items) = match &value {
+        Value::Array(items) => ("", items.as_slice()),
+        Value::Object(_) => ("tensors", rotated(Fields::of(&path, &value)?, config)?),
+        other => {
+            let expected = "an array of tensors, or an object that holds one";
+            return Err(CheckpointError::file(&path, expected, describe(Some(other))));
+        }
+    };
+    let (mut names, mut files) = (BTreeSet::new(), BTreeSet::new());
+    let mut entries = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let at = format!("{at}[{index}]");
+        let fields = Fields::nested(&path, &at, item)?;
+        let entry = entry(source, &path, fields)?;
+        if !files.insert(entry.place.path.clone()) {
+            return Err(fields.error("file", "a file of its own for each tensor"));
+        }
+        if !names.insert(entry.name.clone()) {
+            return Err(fields.error("name", "every name once"));
+        }
+        entries.push(entry);
+    }
+    Ok(Some(entries))
+}
+
+/// The tensors of a rotated model, whose seed is known to be the configuration's.
+fn rotated<'a>(root: Fields<'a>, config: &ModelConfig) -> Result<&'a [Value], CheckpointError> {
+    let seed = root.get(SEED).and_then(Value::as_u64);
+    let seed = seed.ok_or_else(|| root.error(SEED, "the rotation's seed, an integer from 0 to 2^64 - 1"))?;
+    if let Some(other) = config.rotation_seed
+        && seed != other
+    {
+        return Err(root.error(SEED, format!("{other}, which config.json has as quarot_rotation_seed")));
+    }
+    if let Some(promotion) = root.object("promotion")? {
+        // What a converter notes about its own checks: nothing to go by, but what it says should be readable.
+        let (state, reason) = (promotion.text("state")?, promotion.text("reason")?);
+        tracing::debug!("rotated with seed {seed}: {}, {}", state.unwrap_or("-"), reason.unwrap_or("-"));
+    }
+    root.array("tensors")?.ok_or_else(|| root.error("tensors", "an array of tensors"))
+}
+
+fn entry(source: Source<'_>, index: &Path, fields: Fields<'_>) -> Result<Entry, CheckpointError> {
+    let name = match fields.text("name")? {
+        Some(name) if !name.is_empty() => name,
+        _ => return Err(fields.error("name", "a tensor's name")),
+    };
+    let format = match fields.flag("quantized")? {
+        Some(true) => Format::Q4,
+        Some(false) => Format::F16,
+        None => return Err(fields.error("quantized", "true or false")),
+    };
+    let extension = format.extension();
+    let file = match fields.text("file")? {
+        Some(file) if is_plain_name(file) && file.ends_with(extension) => file,
+        _ => return Err(fields.error("file", format!("the name of a {extension} file in the same directory"))),
+    };
+    let shape = fields.sizes("shape").ok_or_else(|| fields.error("shape", "an array of sizes"))?;
+    let product = shape.iter().try_fold(1usize, |product, &dimension| product.checked_mul(dimension));
+    let product = product.ok_or_else(|| fields.error("shape", "a shape whose size can be counted"))?;
+    if fields.get("numel").and_then(Value::as_u64) != Some(product as u64) {
+        return Err(fields.error("numel", format!("{product}, for shape {shape:?}")));
+    }
+    Ok(Entry { name: name.into(), index: index.into(), place: source.place(file), format, shape })
+}

@@ -153,11 +153,12 @@ pub fn quantize_into<W: Weight>(
     assert_eq!(blocks.len(), weights.len().div_ceil(BLOCK_LEN), "a block for each {BLOCK_LEN} weights");
     for (index, (weights, block)) in weights.chunks(BLOCK_LEN).zip(blocks).enumerate() {
         let mut padded = [0.0; BLOCK_LEN];
-        W::widen(weights, &mut padded);
-        // One test for all, since a sum of sizes is finite only if each is; a sum that overflows is looked into.
-        if !padded.iter().map(|weight| weight.abs()).sum::<f32>().is_finite()
-            && let Some(at) = padded.iter().position(|weight| !weight.is_finite())
-        {
+        match weights.as_array::<BLOCK_LEN>() {
+            // The same, with a length that the compiler knows.
+            Some(whole) => W::widen(whole, &mut padded),
+            None => W::widen(weights, &mut padded),
+        }
+        if let Some(at) = first_non_finite(&padded) {
             return Err(QuantError::NonFinite { block: index, index: index * BLOCK_LEN + at, value: padded[at] });
         }
         let plain = Steps::from_extremes(&padded, weights.len(), encoding);
@@ -174,10 +175,7 @@ struct Steps {
     scale: f32,
     /// What code 0 stands for in the formula of the codes.
     bias: f32,
-    /// Added to each code: 8 where the formula is about zero.
-    centre: f32,
-    /// Subtracted from each weight.
-    minimum: f32,
+    encoding: Encoding,
 }
 
 impl Steps {
@@ -185,13 +183,11 @@ impl Steps {
         match encoding {
             Encoding::Asymmetric => {
                 let (minimum, maximum) = extremes(&padded[..count]);
-                let scale = representable((maximum - minimum) / 15.0);
-                Self { scale, bias: minimum, centre: 0.0, minimum }
+                Self { scale: representable((maximum - minimum) / 15.0), bias: minimum, encoding }
             }
             Encoding::Symmetric => {
-                let largest = padded.iter().fold(0.0, |largest: f32, weight| largest.max(weight.abs()));
-                let scale = representable(largest / 7.0);
-                Self { scale, bias: -8.0 * scale, centre: 8.0, minimum: 0.0 }
+                let scale = representable(largest(padded) / 7.0);
+                Self { scale, bias: -8.0 * scale, encoding }
             }
         }
     }
@@ -207,37 +203,116 @@ impl Steps {
         }
         let inverse = 1.0 / self.scale;
         let mut codes = [0; BLOCK_LEN];
-        for (code, weight) in codes.iter_mut().zip(padded) {
-            *code = clamp_to_code(round((weight - self.minimum) * inverse) + self.centre);
+        match self.encoding {
+            Encoding::Asymmetric => {
+                for (code, weight) in codes.iter_mut().zip(padded) {
+                    *code = integer(nearest_code((weight - self.bias) * inverse));
+                }
+            }
+            Encoding::Symmetric => {
+                for (code, weight) in codes.iter_mut().zip(padded) {
+                    *code = integer(clamp_to_codes(round(weight * inverse) + 8.0));
+                }
+            }
         }
         Ok(Block::new(scale, bias, codes))
     }
 }
 
-/// The smallest and the largest weight; of zeros of both signs, the first one met.
-fn extremes(weights: &[f32]) -> (f32, f32) {
-    let mut extremes = (f32::INFINITY, f32::NEG_INFINITY);
-    for &weight in weights {
-        extremes.0 = if weight < extremes.0 { weight } else { extremes.0 };
-        extremes.1 = if weight > extremes.1 { weight } else { extremes.1 };
+/// As many as fit two of the vector registers that every x86-64 has.
+const LANES: usize = 8;
+
+/// The index of the first weight that is infinite or not a number.
+fn first_non_finite(weights: &[f32; BLOCK_LEN]) -> Option<usize> {
+    let mut sizes = [0.0; LANES];
+    for weights in weights.as_chunks::<LANES>().0 {
+        for (size, weight) in sizes.iter_mut().zip(weights) {
+            *size += weight.abs();
+        }
     }
-    extremes
+    // One test for all, since a sum of sizes is finite only if each is; a sum that overflows is looked into.
+    if across(sizes, |a, b| a + b).is_finite() {
+        return None;
+    }
+    weights.iter().position(|weight| !weight.is_finite())
 }
 
-/// One where a scale below one would be zero in half precision.
+/// The smallest and the largest weight; of zeros of both signs, the first one met.
+pub(super) fn extremes(weights: &[f32]) -> (f32, f32) {
+    let lesser = |a: f32, b: f32| if a < b { a } else { b };
+    let greater = |a: f32, b: f32| if a > b { a } else { b };
+    let (mut least, mut most) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+    let (whole, rest) = weights.as_chunks::<LANES>();
+    for weights in whole {
+        for lane in 0..LANES {
+            least[lane] = lesser(weights[lane], least[lane]);
+            most[lane] = greater(weights[lane], most[lane]);
+        }
+    }
+    let minimum = rest.iter().copied().fold(across(least, lesser), lesser);
+    let maximum = rest.iter().copied().fold(across(most, greater), greater);
+    // Lanes have lost which zero came first.
+    let zero = || weights.iter().copied().find(|weight| *weight == 0.0);
+    let minimum = if minimum == 0.0 { zero().unwrap_or(minimum) } else { minimum };
+    (minimum, maximum)
+}
+
+/// What is left of all lanes, two by two: half as many steps wait for one another as from the first to the last.
+fn across(mut lanes: [f32; LANES], one_of: impl Fn(f32, f32) -> f32) -> f32 {
+    for half in [4, 2, 1] {
+        for lane in 0..half {
+            lanes[lane] = one_of(lanes[lane], lanes[lane + half]);
+        }
+    }
+    lanes[0]
+}
+
+/// The size of the largest weight.
+fn largest(weights: &[f32; BLOCK_LEN]) -> f32 {
+    let mut sizes = [0.0; LANES];
+    for weights in weights.as_chunks::<LANES>().0 {
+        for (size, weight) in sizes.iter_mut().zip(weights) {
+            let other = weight.abs();
+            *size = if other > *size { other } else { *size };
+        }
+    }
+    across(sizes, f32::max)
+}
+
+/// One where a scale would be zero in half precision: up to half of the least number it has, as ties go to even.
 fn representable(scale: f32) -> f32 {
-    if scale < 1.0 && f16::from_f32(scale) <= f16::ZERO { 1.0 } else { scale }
+    const HALF_OF_LEAST: f32 = 1.0 / (1 << 25) as f32;
+    if scale <= HALF_OF_LEAST { 1.0 } else { scale }
+}
+
+/// Singles from here on up to twice this are the integers; adding it rounds to an integer, ties to even, and leaves that
+/// integer in the lowest bits. Conversions between floats and integers would do the same, but Rust's also say what
+/// becomes of numbers that do not fit, which costs three times as much.
+const INTEGERS: f32 = (1 << 23) as f32;
+
+/// The nearest integer to a size below [`INTEGERS`], halves up.
+fn round_size(size: f32) -> f32 {
+    let even = (size + INTEGERS) - INTEGERS;
+    even + if size - even >= 0.5 { 1.0 } else { 0.0 }
 }
 
 /// The nearest integer, halves away from zero, as `f32::round`; but this the compiler turns into vector instructions on
-/// every machine. Adding the number below a half carries to the next integer from a half on.
+/// every machine.
 pub(super) fn round(x: f32) -> f32 {
-    const BELOW_HALF: f32 = 0.5_f32.next_down();
-    // Beyond this, there is nothing behind the point, and codes are cut off long before.
-    let x = x.clamp(-1024.0, 1024.0);
-    f32::from((x + BELOW_HALF.copysign(x)) as i16)
+    round_size(x.abs()).copysign(x)
 }
 
-pub(super) fn clamp_to_code(code: f32) -> u8 {
-    code.clamp(0.0, 15.0) as u8
+fn clamp_to_codes(x: f32) -> f32 {
+    let x = if x > 0.0 { x } else { 0.0 };
+    if x < 15.0 { x } else { 15.0 }
+}
+
+/// The code that is nearest to `x`, halves up. Cutting off first comes to the same, and leaves no sign to look after.
+pub(super) fn nearest_code(x: f32) -> f32 {
+    round_size(clamp_to_codes(x))
+}
+
+/// A code as an integer.
+pub(super) fn integer(code: f32) -> u8 {
+    (code + INTEGERS).to_bits() as u8
 }

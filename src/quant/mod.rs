@@ -20,6 +20,8 @@
 mod block;
 mod deviation;
 mod encode;
+#[cfg(test)]
+mod reference;
 mod search;
 #[cfg(test)]
 mod tests;

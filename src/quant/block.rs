@@ -43,6 +43,7 @@ impl Block {
 
     /// All 32 weights in single precision. The product is exact; the sum rounds once.
     #[must_use]
+    #[inline(always)]
     pub fn weights(&self) -> [f32; BLOCK_LEN] {
         let (scale, bias) = (self.scale().to_f32(), self.bias().to_f32());
         let mut weights = [0.0; BLOCK_LEN];
@@ -68,6 +69,8 @@ const INFINITY: u16 = 0x7c00;
 ///
 /// # Panics
 /// If the blocks end before that.
+// Inlined, so that kernels compile it for their instruction sets.
+#[inline(always)]
 pub fn dequantize(blocks: &[Block], first: usize, out: &mut [f32]) {
     let (mut index, mut rest) = (first / BLOCK_LEN, out);
     let mut skip = first % BLOCK_LEN;

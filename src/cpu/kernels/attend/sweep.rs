@@ -61,6 +61,14 @@ impl Block<'_, '_> {
             self.score(simd, &rows, row, seen);
         }
         let scratch = Scratch::over(self.scratch, self.call.shape, self.running.max.len());
+        if rows.start == 0 {
+            let keys = &self.call.keys[self.tile.kv_head];
+            prefetch(
+                simd,
+                &keys[((self.start + BLOCK) * self.call.shape.head_dim).min(keys.len())..],
+                BLOCK * self.call.shape.head_dim,
+            );
+        }
         for row in rows.clone() {
             let (max, sum) = (&mut self.running.max[row], &mut self.running.sum[row]);
             scratch.factors[row] = soften(simd, &mut scratch.scores[row], seen, self.call.scale, max, sum);
@@ -87,7 +95,12 @@ impl Block<'_, '_> {
             *query = &scratch.queries[(row + i).min(rows.end - 1) * lines..][..lines];
         }
         let block = &self.call.keys[self.tile.kv_head][self.start * n..][..seen * n];
+        let values = &self.call.values[self.tile.kv_head][self.start * n..];
         for position in (0..seen).step_by(SIDE) {
+            if row == 0 {
+                // One after the other, keys and values would each wait for memory, and the other way round.
+                prefetch(simd, &values[position * n..], SIDE * n);
+            }
             let mut keys: [&[f32]; SIDE] = [&[]; SIDE];
             for (i, key) in keys.iter_mut().enumerate() {
                 *key = &block[(position + i).min(seen - 1) * n..][..n];
@@ -164,6 +177,14 @@ pub(super) fn pack_queries(call: &Call<'_>, tile: &Tile, scratch: &mut [Line]) {
             to[..n].copy_from_slice(from);
             to[n..].fill(0.0);
         }
+    }
+}
+
+/// Asks for the first `count` numbers of `from`, or for as many as there are.
+#[inline(always)]
+fn prefetch<S: Simd>(simd: S, from: &[f32], count: usize) {
+    for line in from[..count.min(from.len())].chunks(LANES) {
+        simd.prefetch(line.as_ptr());
     }
 }
 

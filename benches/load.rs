@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bevy_ecs::prelude::*;
 use criterion::Throughput;
-use loquent::cpu::{self, kernels::Isa};
+use loquent::cpu::{self, Numerics, kernels::Isa};
 use loquent::prelude::*;
 use loquent::schedule::load;
 
@@ -36,7 +36,7 @@ fn load(directory: &Path, workers: Workers) -> World {
     install(&mut world);
     cpu::add_systems(&mut world, workers);
     load::spawn_model(&mut world, &config, &mut checkpoint).expect("all tensors");
-    cpu::pack(&mut world);
+    cpu::pack(&mut world, Numerics::Fast).expect("memory");
     world
 }
 

@@ -8,10 +8,10 @@ use bevy_ecs::prelude::*;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Throughput};
 use loquent::checkpoint::{AttentionConfig, DeltaNetConfig, LayerType, Layout};
-use loquent::cpu::{self, kernels::Isa};
+use loquent::cpu::{self, Numerics, kernels::Isa};
 use loquent::prelude::*;
 use loquent::schedule::load;
-use support::random::RandomWeights;
+use support::random::{Matrices, RandomWeights};
 
 /// Tokens in a prompt.
 const PROMPT: usize = 64;
@@ -23,19 +23,22 @@ fn main() {
     let mut criterion = support::criterion();
     let mut group = criterion.benchmark_group("step");
 
-    let mut world = world(&small(), workers);
-    bench_prompt(&mut group, &mut world);
-    bench_decode(&mut group, "decode", &mut world);
-
-    // The calling thread can belong to one pool only.
-    let workers = world.remove_resource().expect("the small world's threads");
-    bench_decode(&mut group, "schedule_overhead", &mut self::world(&narrow(), workers));
+    // The calling thread can belong to one pool only, which goes from world to world.
+    let mut workers = Some(workers);
+    for (matrices, name) in [(Matrices::Bf16, "bf16"), (Matrices::Q4, "q4")] {
+        let mut world = world(&small(), matrices, workers.take().expect("the last world's threads"));
+        bench_prompt(&mut group, &format!("prompt_{PROMPT}_{name}"), &mut world);
+        bench_decode(&mut group, &format!("decode_{name}"), &mut world);
+        workers = world.remove_resource();
+    }
+    let workers = workers.expect("the last world's threads");
+    bench_decode(&mut group, "schedule_overhead", &mut world(&narrow(), Matrices::Bf16, workers));
     group.finish();
 }
 
-fn bench_prompt(group: &mut BenchmarkGroup<'_, WallTime>, world: &mut World) {
+fn bench_prompt(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, world: &mut World) {
     group.throughput(Throughput::Elements(PROMPT as u64));
-    group.bench_function(format!("prompt_{PROMPT}"), |bencher| {
+    group.bench_function(name, |bencher| {
         bencher.iter_custom(|iterations| {
             let mut spent = Duration::ZERO;
             for _ in 0..iterations {
@@ -83,12 +86,12 @@ fn forget(world: &mut World, sequence: Entity) {
     world.resource_mut::<Messages<TokenGenerated>>().clear();
 }
 
-fn world(config: &ModelConfig, workers: Workers) -> World {
+fn world(config: &ModelConfig, matrices: Matrices, workers: Workers) -> World {
     let mut world = World::new();
     install(&mut world);
     cpu::add_systems(&mut world, workers);
-    load::spawn_model(&mut world, config, &mut RandomWeights).expect("weights of any shape");
-    cpu::pack(&mut world);
+    load::spawn_model(&mut world, config, &mut RandomWeights { matrices }).expect("weights of any shape");
+    cpu::pack(&mut world, Numerics::Fast).expect("memory");
     world
 }
 
@@ -111,6 +114,7 @@ fn small() -> ModelConfig {
             conv_kernel: 4,
         },
         eos_token_ids: Vec::new(),
+        rotation_seed: None,
     }
 }
 

@@ -3,7 +3,8 @@
 
 use criterion::Throughput;
 use half::bf16;
-use loquent::cpu::kernels::{Product, WeightSlice, matmul};
+use loquent::cpu::kernels::{Arena, PANEL_ROWS, Panels, Product, WeightSlice, Weights, matmul, pack_rows};
+use loquent::quant::{BLOCK_LEN, Encoding, Search, quantize};
 use loquent::world::activations::Rows;
 
 use super::support::random::noise;
@@ -12,8 +13,20 @@ use super::{HIDDEN, INTERMEDIATE, Kernels, ROWS};
 pub(super) fn bench(kernels: &mut Kernels<'_>) {
     let exact = noise(INTERMEDIATE * HIDDEN);
     let brains: Vec<bf16> = exact.iter().copied().map(bf16::from_f32).collect();
-    // A further storage type is a further line.
-    let storages = [("matmul_bf16", WeightSlice::Bf16(&brains))];
+    let in_row = HIDDEN / BLOCK_LEN;
+    let blocks = quantize(&exact, Encoding::Asymmetric, Search::MinMax).expect("finite weights");
+    let mut panels = Arena::new(Panels::count(INTERMEDIATE, HIDDEN)).expect("memory").take(blocks.len() / PANEL_ROWS);
+    let mut pack = || {
+        for (rows, panels) in blocks.chunks(PANEL_ROWS * in_row).zip(panels.chunks_mut(in_row)) {
+            pack_rows(rows, panels);
+        }
+    };
+    kernels.bench("pack_rows", INTERMEDIATE, Throughput::Bytes(size_of_val(&*blocks) as u64), |_| pack());
+    pack();
+    let storages = [
+        ("matmul_bf16", Weights::Stored(WeightSlice::Bf16(&brains))),
+        ("matmul_q4", Weights::Packed(Panels::new(&panels, INTERMEDIATE, HIDDEN))),
+    ];
     for (name, weights) in storages {
         for rows in ROWS {
             let x = noise(rows * HIDDEN);

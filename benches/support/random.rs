@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use half::bf16;
 use loquent::checkpoint::{CheckpointError, ElementType, Tensor};
+use loquent::quant::{Encoding, Search, quantize};
 use loquent::world::storage::{MapTensors, Mapped, Shapes};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -13,8 +14,19 @@ pub(crate) fn noise(len: usize) -> Vec<f32> {
     (0..len).map(|_| random.random_range(-1.0..1.0)).collect()
 }
 
-/// A model's tensors: matrices in BF16, as published checkpoints have them, and vectors in F32.
-pub(crate) struct RandomWeights;
+/// A model's tensors: matrices in one of two types, vectors in F32.
+pub(crate) struct RandomWeights {
+    pub(crate) matrices: Matrices,
+}
+
+/// What matrices are stored as.
+#[derive(Clone, Copy)]
+pub(crate) enum Matrices {
+    /// As published checkpoints have them.
+    Bf16,
+    /// As converted ones have them.
+    Q4,
+}
 
 /// Keeps the residual stream within a few units over some tens of layers.
 const SCALE: f32 = 0.03;
@@ -23,9 +35,18 @@ impl MapTensors<Shapes, Mapped> for RandomWeights {
     type Error = CheckpointError;
 
     fn matrix(&mut self, name: &str, shape: &Vec<usize>) -> Result<Tensor, CheckpointError> {
-        let weights = noise(shape.iter().product());
-        let bytes: Vec<u8> = weights.iter().flat_map(|x| bf16::from_f32(x * SCALE).to_le_bytes()).collect();
-        Tensor::new(name, ElementType::Bf16, shape.clone(), Bytes::from(bytes))
+        let weights: Vec<f32> = noise(shape.iter().product()).iter().map(|x| x * SCALE).collect();
+        let (element, bytes): (_, Vec<u8>) = match self.matrices {
+            Matrices::Bf16 => {
+                let brains = weights.iter().map(|&x| bf16::from_f32(x));
+                (ElementType::Bf16, brains.flat_map(bf16::to_le_bytes).collect())
+            }
+            Matrices::Q4 => {
+                let blocks = quantize(&weights, Encoding::Asymmetric, Search::MinMax).expect("finite weights");
+                (ElementType::Q4, bytemuck::cast_slice(&blocks).to_vec())
+            }
+        };
+        Tensor::new(name, element, shape.clone(), Bytes::from(bytes))
     }
 
     fn vector(&mut self, name: &str, shape: &Vec<usize>) -> Result<Tensor, CheckpointError> {

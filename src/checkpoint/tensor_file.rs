@@ -107,7 +107,7 @@ fn read(file: &Path, format: Format, bytes: &Bytes) -> Result<(Vec<usize>, Bytes
     let product = shape.iter().try_fold(1u64, |product, &dimension| product.checked_mul(dimension));
     if product != Some(count) {
         let expected = match product {
-            Some(product) => format!("{product} elements in the header, for its shape {shape:?}"),
+            Some(product) => format!("{} in the header, for its shape {shape:?}", counted_elements(product)),
             None => format!("a shape whose size can be counted, not {shape:?}"),
         };
         return Err(error(expected, counted_elements(count)));

@@ -58,13 +58,9 @@ pub(crate) fn halves(count: usize) -> (Vec<u8>, Vec<f32>) {
 
 /// What a converter does not keep in half precision.
 pub(crate) fn is_quantised(name: &str) -> bool {
-    name.ends_with("embed_tokens.weight")
-        || name.ends_with("lm_head.weight")
-        || ["proj", "proj_a", "proj_b", "proj_qkv", "proj_z"]
-            .iter()
-            .any(|end| name.ends_with(&format!("_{end}.weight")))
-        || name.ends_with("_proj.weight")
-        || name.contains("in_proj_")
+    ["_proj", "_proj_a", "_proj_b", "_proj_qkv", "_proj_z", "lm_head", "embed_tokens"]
+        .iter()
+        .any(|end| name.strip_suffix(".weight").is_some_and(|name| name.ends_with(end)))
 }
 
 pub(crate) fn file_name(name: &str) -> String {

@@ -20,7 +20,7 @@ pub fn fixtures() -> Vec<PathBuf> {
         .filter(|path| path.join("golden.json").exists())
         .collect();
     found.sort();
-    assert!(found.len() >= 5, "expected the fixtures of tests/fixtures/make.py, found {found:?}");
+    assert!(found.len() >= 10, "expected the fixtures of tests/fixtures/make.py, found {found:?}");
     found
 }
 

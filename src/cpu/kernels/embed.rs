@@ -40,6 +40,7 @@ mod tests {
 
     use super::*;
     use crate::cpu::kernels::testing::{assert_same_bits, noise, on_threads};
+    use crate::quant::{Encoding, Search, quantize};
 
     #[test]
     fn gathers_rows_of_every_format() {
@@ -47,11 +48,15 @@ mod tests {
         let matrix = noise(1, vocab * hidden);
         let half: Vec<f16> = matrix.iter().map(|&x| f16::from_f32(x)).collect();
         let brain: Vec<bf16> = matrix.iter().map(|&x| bf16::from_f32(x)).collect();
+        let blocks = quantize(&matrix, Encoding::Asymmetric, Search::MinMax).expect("finite weights");
+        let mut dequantized = vec![0.0; matrix.len()];
+        dequantize(&blocks, 0, &mut dequantized);
         let tokens: Vec<u32> = (0..201).map(|i| i * 37 % vocab as u32).collect();
         let widened = [
             (WeightSlice::F32(&matrix), matrix.clone()),
             (WeightSlice::F16(&half), half.iter().map(|x| x.to_f32()).collect()),
             (WeightSlice::Bf16(&brain), brain.iter().map(|x| x.to_f32()).collect()),
+            (WeightSlice::Q4 { blocks: &blocks, first: 0, len: matrix.len() }, dequantized),
         ];
         for (weights, wide) in widened {
             for threads in [1, 3] {

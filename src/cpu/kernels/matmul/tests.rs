@@ -6,12 +6,14 @@ use proptest::prelude::*;
 use super::{Product, WeightSlice, Weights, matmul};
 use crate::cpu::kernels::Isa;
 use crate::cpu::kernels::testing::{assert_same_bits, noise, on_threads};
+use crate::quant::{Block, Encoding, Search, dequantize, quantize};
 
-/// The same noise in one of the three storage types.
+/// The same noise in one of the storage types.
 enum Stored {
     F32(Vec<f32>),
     F16(Vec<f16>),
     Bf16(Vec<bf16>),
+    Q4(Vec<Block>, usize),
 }
 
 impl Stored {
@@ -19,7 +21,11 @@ impl Stored {
         match kind {
             0 => Self::F32(weights.to_vec()),
             1 => Self::F16(weights.iter().map(|&weight| f16::from_f32(weight)).collect()),
-            _ => Self::Bf16(weights.iter().map(|&weight| bf16::from_f32(weight)).collect()),
+            2 => Self::Bf16(weights.iter().map(|&weight| bf16::from_f32(weight)).collect()),
+            _ => {
+                let blocks = quantize(weights, Encoding::Asymmetric, Search::MinMax).expect("finite weights");
+                Self::Q4(blocks, weights.len())
+            }
         }
     }
 
@@ -28,6 +34,7 @@ impl Stored {
             Self::F32(weights) => WeightSlice::F32(weights),
             Self::F16(weights) => WeightSlice::F16(weights),
             Self::Bf16(weights) => WeightSlice::Bf16(weights),
+            Self::Q4(blocks, len) => WeightSlice::Q4 { blocks, first: 0, len: *len },
         }
     }
 
@@ -36,6 +43,11 @@ impl Stored {
             Self::F32(weights) => weights.clone(),
             Self::F16(weights) => weights.iter().map(|weight| weight.to_f32()).collect(),
             Self::Bf16(weights) => weights.iter().map(|weight| weight.to_f32()).collect(),
+            Self::Q4(blocks, len) => {
+                let mut weights = vec![0.0; *len];
+                dequantize(blocks, 0, &mut weights);
+                weights
+            }
         }
     }
 }
@@ -52,7 +64,7 @@ proptest! {
 
     #[test]
     fn every_instruction_set_is_near_the_exact_product_and_all_give_the_same_bits(
-        m in 0usize..20, rows in 0usize..70, cols in 1usize..70, kind in 0usize..3, seed: u64,
+        m in 0usize..20, rows in 0usize..70, cols in 1usize..70, kind in 0usize..4, seed: u64,
     ) {
         let x = noise(seed, m * cols);
         let weights = Stored::new(kind, &noise(seed ^ 1, rows * cols));
@@ -73,7 +85,7 @@ proptest! {
 
     #[test]
     fn a_row_gives_the_same_bits_alone_and_in_any_company(
-        m in 1usize..20, rows in 1usize..70, cols in 1usize..2100, kind in 0usize..3, seed: u64,
+        m in 1usize..20, rows in 1usize..70, cols in 1usize..2100, kind in 0usize..4, seed: u64,
     ) {
         let x = noise(seed, m * cols);
         let weights = Stored::new(kind, &noise(seed ^ 1, rows * cols));
@@ -86,6 +98,25 @@ proptest! {
                 let part = product(isa, &x, cols, weights.slice().slice(first * cols..rows * cols));
                 for (part, together) in part.chunks_exact(rows - first).zip(together.chunks_exact(rows)) {
                     assert_same_bits(part, &together[first..]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn four_bit_weights_give_the_bits_of_what_they_stand_for() {
+    // Rows that begin anywhere in a block, that lie within one, and that are longer than a chunk of columns.
+    for (rows, cols) in [(70, 33), (40, 31), (5, 1), (33, 72), (9, 64), (7, 1100), (2, 2080)] {
+        let weights = Stored::new(3, &noise(10, rows * cols));
+        let single = Stored::F32(weights.values());
+        for m in [1, 2, 5, 9, 14] {
+            let x = noise(11, m * cols);
+            for isa in Isa::available() {
+                for first in [0, 1, rows / 2] {
+                    let part = first * cols..rows * cols;
+                    let found = product(isa, &x, cols, weights.slice().slice(part.clone()));
+                    assert_same_bits(&found, &product(isa, &x, cols, single.slice().slice(part)));
                 }
             }
         }

@@ -7,7 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -200,7 +200,7 @@ impl Staging<'_> {
 /// The path without links, whether or not there is anything at its end.
 fn resolve(destination: &Path) -> Result<PathBuf, ConvertError> {
     match fs::canonicalize(destination) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
         resolved => return resolved.map_err(ConvertError::io(destination, "open")),
     }
     if fs::symlink_metadata(destination).is_ok() {
@@ -212,8 +212,8 @@ fn resolve(destination: &Path) -> Result<PathBuf, ConvertError> {
     let parent = destination.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match fs::canonicalize(parent) {
         Ok(parent) if parent.is_dir() => Ok(parent.join(name)),
-        Ok(_) => Err(refusal(destination, "a path in a directory", format!("{} to be a file", parent.display()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Ok(_) => Err(refusal(destination, "a path in a directory", format!("the file {}", parent.display()))),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             Err(refusal(destination, "a path in a directory that is there", format!("no {}", parent.display())))
         }
         Err(error) => Err(ConvertError::io(parent, "open")(error)),

@@ -24,6 +24,7 @@ mod destination;
 mod error;
 mod files;
 mod narrow;
+mod output;
 mod pipeline;
 mod plan;
 mod report;

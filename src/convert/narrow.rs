@@ -64,7 +64,7 @@ fn halves_of<W: Weight>(weights: &[W], out: &mut Vec<u16>) -> Result<Deviation, 
         if let Some(at) = halves.iter().position(|half| !half.is_finite()) {
             return Err(NarrowError::Half { index: run * RUN + at, value: exact[at] });
         }
-        Ok(Deviation::of(&exact, &halves.to_f32_vec()))
+        Ok(Deviation::of_halves(&exact, halves))
     });
     in_order(done.collect())
 }

@@ -1,14 +1,12 @@
 //! All tensors, one after the other, in pieces: while one piece is narrowed, the piece before it is written and the one
 //! after it is read. Two slots are all the memory it takes.
 
-use std::fs::File;
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::error::ConvertError;
-use super::files;
 use super::narrow::{self, NarrowError};
+use super::output::Output;
 use super::plan::{Conversion, PlannedTensor};
 use crate::checkpoint::{Piece, TensorReader};
 use crate::quant::{BLOCK_LEN, Deviation};
@@ -47,7 +45,7 @@ pub(super) fn run(
     let tensors = &conversion.tensors;
     let mut deviations = vec![Deviation::default(); tensors.len()];
     let mut input = Input { tensors, next: 0, reader: None };
-    let mut output = Output { tensors, directory, file: None };
+    let mut output = Output::new(directory)?;
     let (mut done, total) = (0, conversion.report().tensors.iter().map(|tensor| tensor.source_bytes).sum());
     let (mut front, mut back) = (Slot::default(), Slot::default());
     input.fill(&mut front)?;
@@ -55,7 +53,7 @@ pub(super) fn run(
         let (narrowed, moved) = rayon::join(
             || front.narrow(conversion),
             || {
-                output.write(&mut back)?;
+                back.write(tensors, &mut output)?;
                 input.fill(&mut back)
             },
         );
@@ -68,7 +66,7 @@ pub(super) fn run(
         }
         std::mem::swap(&mut front, &mut back);
     }
-    output.write(&mut back)?;
+    back.write(tensors, &mut output)?;
     output.finish()?;
     Ok(deviations)
 }
@@ -92,6 +90,15 @@ impl Slot {
                 ConvertError::Half { file, tensor: name, index: self.first + index, value }
             }
         })
+    }
+
+    /// Writes the new form, if there is any.
+    fn write(&self, tensors: &[PlannedTensor], output: &mut Output<'_>) -> Result<(), ConvertError> {
+        let Some(index) = self.tensor else { return Ok(()) };
+        if self.first == 0 {
+            output.begin(&tensors[index])?;
+        }
+        output.write(bytemuck::cast_slice(&self.narrowed))
     }
 }
 
@@ -122,37 +129,5 @@ impl Input<'_> {
             self.reader = Some((tensor.stored.open()?, 0));
             self.next += 1;
         }
-    }
-}
-
-/// The file that is being written.
-struct Output<'a> {
-    tensors: &'a [PlannedTensor],
-    directory: &'a Path,
-    /// With the index of its tensor.
-    file: Option<(usize, File)>,
-}
-
-impl Output<'_> {
-    /// Writes what is in `slot`, if anything is.
-    fn write(&mut self, slot: &mut Slot) -> Result<(), ConvertError> {
-        let Some(index) = slot.tensor.take() else { return Ok(()) };
-        let tensor = &self.tensors[index];
-        let path = self.directory.join(&tensor.file);
-        if self.file.as_ref().is_none_or(|(open, _)| *open != index) {
-            self.finish()?;
-            let mut file = File::create_new(&path).map_err(ConvertError::io(&path, "create"))?;
-            let header = files::header(tensor.stored.shape(), tensor.quantized);
-            file.write_all(&header).map_err(ConvertError::io(&path, "write"))?;
-            self.file = Some((index, file));
-        }
-        let Some((_, file)) = &mut self.file else { return Ok(()) };
-        file.write_all(bytemuck::cast_slice(&slot.narrowed)).map_err(ConvertError::io(&path, "write"))
-    }
-
-    /// Has the file that was written reach the disk.
-    fn finish(&mut self) -> Result<(), ConvertError> {
-        let Some((index, file)) = self.file.take() else { return Ok(()) };
-        file.sync_all().map_err(ConvertError::io(self.directory.join(&self.tensors[index].file), "flush"))
     }
 }

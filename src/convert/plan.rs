@@ -1,6 +1,6 @@
 //! A conversion that was checked and has not begun.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::destination::Destination;
 use super::error::ConvertError;
 use super::files;
+use super::output;
 use super::pipeline::{self, Progress};
 use super::report::{Part, Report, TensorReport};
 use crate::checkpoint::{Checkpoint, StoredTensor, open_regular};
@@ -121,11 +122,12 @@ impl Conversion {
     pub fn run(self, progress: impl FnMut(Progress<'_>) -> ControlFlow<()> + Send) -> Result<Report, ConvertError> {
         let staging = self.destination.stage()?;
         let deviations: Vec<Deviation> = pipeline::run(&self, staging.path(), progress)?;
-        for (file, from) in &self.copied {
-            copy(from, &staging.path().join(file))?;
+        for (file, path) in &self.copied {
+            // The content only: a file that none may write would make a directory that none can replace.
+            let mut from = File::open(path).map_err(ConvertError::io(path, "open"))?;
+            write(&staging.path().join(file), &mut from)?;
         }
-        let index = staging.path().join(files::INDEX);
-        fs::write(&index, files::index(&self.tensors)).map_err(ConvertError::io(index, "write"))?;
+        write(&staging.path().join(files::INDEX), &mut files::index(&self.tensors).as_bytes())?;
         staging.commit()?;
         let mut report = self.report();
         for (tensor, deviation) in report.tensors.iter_mut().zip(deviations) {
@@ -135,10 +137,9 @@ impl Conversion {
     }
 }
 
-/// Copies the content only: a file that others may not write must not become a directory that we cannot replace.
-fn copy(from: &Path, to: &Path) -> Result<(), ConvertError> {
-    let mut source = fs::File::open(from).map_err(ConvertError::io(from, "open"))?;
-    let mut target = fs::File::create_new(to).map_err(ConvertError::io(to, "create"))?;
-    io::copy(&mut source, &mut target).map_err(ConvertError::io(to, "write"))?;
-    Ok(())
+/// Writes a new file that is on the disk when this returns.
+fn write(path: &Path, content: &mut impl io::Read) -> Result<(), ConvertError> {
+    let mut file = File::create_new(path).map_err(ConvertError::io(path, "create"))?;
+    io::copy(content, &mut file).map_err(ConvertError::io(path, "write"))?;
+    output::flush(path, &file)
 }

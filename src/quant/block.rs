@@ -46,9 +46,14 @@ impl Block {
     #[inline(always)]
     pub fn weights(&self) -> [f32; BLOCK_LEN] {
         let (scale, bias) = (self.scale().to_f32(), self.bias().to_f32());
+        let mut codes = [0; BLOCK_LEN];
+        for (pair, byte) in codes.as_chunks_mut::<2>().0.iter_mut().zip(self.codes) {
+            let byte = u16::from(byte);
+            *pair = ((byte | byte << 4) & 0x0f0f).to_le_bytes();
+        }
         let mut weights = [0.0; BLOCK_LEN];
-        for (pair, codes) in weights.as_chunks_mut::<2>().0.iter_mut().zip(self.codes) {
-            *pair = [codes & 15, codes >> 4].map(|code| f32::from(code) * scale + bias);
+        for (weight, code) in weights.iter_mut().zip(codes) {
+            *weight = f32::from(code) * scale + bias;
         }
         weights
     }

@@ -2,6 +2,8 @@
 
 use std::iter::Sum;
 
+use half::f16;
+
 use super::block::{BLOCK_LEN, Block};
 use super::encode::Weight;
 
@@ -18,34 +20,60 @@ impl Deviation {
     /// That of blocks from the weights they were made of.
     #[must_use]
     pub fn of_blocks<W: Weight>(weights: &[W], blocks: &[Block]) -> Self {
-        let of_block = |(weights, block): (&[W], &Block)| {
-            let mut exact = [0.0; BLOCK_LEN];
+        let mut sums = Sums::default();
+        for (weights, block) in weights.chunks(BLOCK_LEN).zip(blocks) {
+            let (mut exact, mut stored) = ([0.0; BLOCK_LEN], block.weights());
             W::widen(weights, &mut exact);
-            Self::of(&exact[..weights.len()], &block.weights()[..weights.len()])
-        };
-        weights.chunks(BLOCK_LEN).zip(blocks).map(of_block).sum()
+            stored[weights.len()..].fill(0.0);
+            sums.add(&exact, &stored);
+        }
+        sums.total()
     }
 
-    /// That of `stored` from `weights`.
+    /// That of halves from the weights they were made of.
     #[must_use]
-    pub fn of(weights: &[f32], stored: &[f32]) -> Self {
-        // Differences and squares are summed in as many lanes as vector registers have room for.
-        const LANES: usize = 8;
-        let (mut errors, mut squares) = ([0.0f64; LANES], [0.0f64; LANES]);
-        for (weights, stored) in weights.chunks(LANES).zip(stored.chunks(LANES)) {
-            for (lane, (&weight, &stored)) in weights.iter().zip(stored).enumerate() {
-                let (weight, error) = (f64::from(weight), f64::from(stored - weight));
-                errors[lane] += error * error;
-                squares[lane] += weight * weight;
-            }
+    pub fn of_halves(weights: &[f32], halves: &[f16]) -> Self {
+        let mut sums = Sums::default();
+        for (weights, halves) in weights.chunks(BLOCK_LEN).zip(halves.chunks(BLOCK_LEN)) {
+            let (mut exact, mut stored) = ([0.0; BLOCK_LEN], [0.0; BLOCK_LEN]);
+            f32::widen(weights, &mut exact);
+            f16::widen(halves, &mut stored);
+            sums.add(&exact, &stored);
         }
-        Self { squared_error: errors.iter().sum(), squared_weight: squares.iter().sum() }
+        sums.total()
     }
 
     /// The root of the mean squared error, as a share of the weights' own root mean square; 0 where nothing is off.
     #[must_use]
     pub fn relative_rms(&self) -> f64 {
         if self.squared_error == 0.0 { 0.0 } else { (self.squared_error / self.squared_weight).sqrt() }
+    }
+}
+
+/// As many as four vector registers hold, so that additions need not wait for one another.
+const LANES: usize = 8;
+
+/// Both sums in lanes.
+#[derive(Default)]
+struct Sums {
+    errors: [f64; LANES],
+    squares: [f64; LANES],
+}
+
+impl Sums {
+    fn add(&mut self, weights: &[f32; BLOCK_LEN], stored: &[f32; BLOCK_LEN]) {
+        let (weights, stored) = (weights.as_chunks::<LANES>().0, stored.as_chunks::<LANES>().0);
+        for (weights, stored) in weights.iter().zip(stored) {
+            for lane in 0..LANES {
+                let (weight, error) = (f64::from(weights[lane]), f64::from(stored[lane] - weights[lane]));
+                self.errors[lane] += error * error;
+                self.squares[lane] += weight * weight;
+            }
+        }
+    }
+
+    fn total(&self) -> Deviation {
+        Deviation { squared_error: self.errors.iter().sum(), squared_weight: self.squares.iter().sum() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use loquent::checkpoint::{Checkpoint, LayerType, ModelConfig};
@@ -81,7 +81,8 @@ fn is_quantized(name: &str) -> bool {
 fn every_fixture_is_converted_whole_and_twice_to_the_same_bytes() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let sources: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    let sources: Vec<_> = sources.into_iter().filter(|path| path.is_dir()).collect();
+    let unconverted = |path: &PathBuf| path.is_dir() && !path.join("quantize_index.json").exists();
+    let sources: Vec<_> = sources.into_iter().filter(unconverted).collect();
     assert!(sources.len() >= 5, "{sources:?}");
     for source in sources {
         let (_folder, out) = place();

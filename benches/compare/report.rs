@@ -124,12 +124,14 @@ fn duration(nanoseconds: f64) -> String {
 mod tests {
     use super::*;
 
-    fn rounds(ratio: f64, spread: f64) -> Vec<(Option<Run>, Option<Run>)> {
+    type Rounds = Vec<(Option<Run>, Option<Run>)>;
+
+    fn rounds(ratio: f64, spread: f64) -> Rounds {
         let round = |index: i32| (Some(vec![100.0]), Some(vec![100.0 * (ratio + spread * f64::from(index % 3 - 1))]));
         (0..9).map(round).collect()
     }
 
-    fn report(benchmarks: &[(&str, Vec<(Option<Run>, Option<Run>)>)]) -> Report {
+    fn report(benchmarks: &[(&str, Rounds)]) -> Report {
         Report::of(benchmarks.iter().map(|(name, rounds)| ((*name).to_owned(), rounds.clone())).collect())
     }
 
@@ -152,7 +154,7 @@ mod tests {
     #[test]
     fn what_is_one_in_many_counts_for_less() {
         let doubtful = ("doubtful", rounds(1.05, 0.06));
-        assert_eq!(Verdict::of(&report(&[doubtful.clone()]).changes[0].1), Verdict::Slower);
+        assert_eq!(Verdict::of(&report(std::slice::from_ref(&doubtful)).changes[0].1), Verdict::Slower);
         let names: Vec<String> = (0..30).map(|index| format!("steady {index}")).collect();
         let mut many: Vec<_> = names.iter().map(|name| (&**name, rounds(1.0, 0.01))).collect();
         many.insert(0, doubtful);

@@ -2,7 +2,7 @@
 
 use criterion::Throughput;
 use half::bf16;
-use loquent::cpu::kernels::{WeightSlice, add_assign, embed, rms_norm, silu_mul};
+use loquent::cpu::kernels::{WeightSlice, Weights, add_assign, embed, rms_norm, silu_mul};
 
 use super::support::random::noise;
 use super::{EPS, HIDDEN, INTERMEDIATE, Kernels, ROWS};
@@ -12,12 +12,13 @@ const VOCABULARY: usize = 16_384;
 
 pub(super) fn bench(kernels: &mut Kernels<'_>) {
     let matrix: Vec<bf16> = noise(VOCABULARY * HIDDEN).into_iter().map(bf16::from_f32).collect();
+    let stored = Weights::Stored(WeightSlice::Bf16(&matrix));
     for rows in ROWS {
         let narrow = Throughput::Elements((rows * HIDDEN) as u64);
         let (x, mut out) = (noise(rows * HIDDEN), vec![0.0; rows * HIDDEN]);
 
         let tokens: Vec<u32> = (0..rows).map(|index| (index * 7919 % VOCABULARY) as u32).collect();
-        kernels.bench("embed", rows, narrow.clone(), |_| embed(WeightSlice::Bf16(&matrix), HIDDEN, &tokens, &mut out));
+        kernels.bench("embed", rows, narrow.clone(), |_| embed(stored, HIDDEN, &tokens, &mut out));
 
         let scale = noise(HIDDEN);
         kernels.bench("rms_norm", rows, narrow.clone(), |isa| rms_norm(isa, &x, HIDDEN, &scale, EPS, &mut out));

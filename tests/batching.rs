@@ -4,6 +4,7 @@ mod support;
 
 use bevy_ecs::entity::EntityCloner;
 use bevy_ecs::prelude::*;
+use loquent::cpu::Numerics;
 use loquent::cpu::kernels::Isa;
 use loquent::prelude::*;
 use loquent::world::cache::{Caches, DeltaState, KvCache};
@@ -64,11 +65,11 @@ fn a_sequence_that_joins_late_changes_nothing_for_the_others() {
 #[test]
 fn any_number_of_threads_gives_the_same_logits() {
     for checkpoint in fixtures() {
-        let mut one = world(&checkpoint, 1, Isa::widest());
+        let mut one = world(&checkpoint, 1, Isa::widest(), Numerics::Fast);
         let prompt = some_prompt(70, vocab_size(&mut one));
         let expected = logits(&mut one, &prompt, Budget::Step);
         for threads in [2, 3, 7] {
-            let mut many = world(&checkpoint, threads, Isa::widest());
+            let mut many = world(&checkpoint, threads, Isa::widest(), Numerics::Fast);
             let found = logits(&mut many, &prompt, Budget::Step);
             assert_same(&expected, &found, &format!("{} on {threads} threads", checkpoint.display()));
         }

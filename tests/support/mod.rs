@@ -10,6 +10,7 @@ use loquent::cpu::{self, Cpu, Numerics, Workers};
 use loquent::prelude::*;
 use loquent::schedule::{BeginStep, EndStep, LayerPass, load};
 use loquent::world::activations::Logits;
+use serde::Deserialize;
 
 /// The checkpoints that `tests/fixtures/make.py` wrote.
 pub fn fixtures() -> Vec<PathBuf> {
@@ -24,15 +25,32 @@ pub fn fixtures() -> Vec<PathBuf> {
     found
 }
 
+/// What transformers makes of a prompt.
+#[derive(Deserialize)]
+pub struct Golden {
+    pub prompt: Vec<u32>,
+    pub greedy: Vec<u32>,
+}
+
+/// The prompts of a fixture, and the logits after each from `file`.
+pub fn golden(fixture: &Path, file: &str, vocab_size: usize) -> Vec<(Golden, Vec<f32>)> {
+    let text = std::fs::read_to_string(fixture.join("golden.json")).expect("golden.json");
+    let golden: Vec<Golden> = serde_json::from_str(&text).expect("golden.json");
+    let bytes = std::fs::read(fixture.join(file)).expect(file);
+    let logits: Vec<f32> = bytes.chunks_exact(4).map(|x| f32::from_le_bytes([x[0], x[1], x[2], x[3]])).collect();
+    assert_eq!(logits.len(), golden.len() * vocab_size, "{}", fixture.display());
+    golden.into_iter().zip(logits.chunks_exact(vocab_size).map(<[f32]>::to_vec)).collect()
+}
+
 /// A world with the model of `checkpoint` on the CPU. Two systems whose order matters but is not fixed are an error.
-pub fn world(checkpoint: &Path, threads: usize, isa: Isa) -> World {
+pub fn world(checkpoint: &Path, threads: usize, isa: Isa, numerics: Numerics) -> World {
     let mut checkpoint = Checkpoint::open(checkpoint).expect("a valid checkpoint");
     let config = checkpoint.config.clone();
     let mut world = World::new();
     install(&mut world);
     cpu::add_systems(&mut world, Workers::new(threads, isa).expect("threads"));
     load::spawn_model(&mut world, &config, &mut checkpoint).expect("all tensors");
-    cpu::pack(&mut world, Numerics::Exact).expect("memory");
+    cpu::pack(&mut world, numerics).expect("memory");
     load::check_mixers::<Cpu>(&mut world).expect("a mixer in every layer");
     let strict = ScheduleBuildSettings { ambiguity_detection: LogLevel::Error, ..ScheduleBuildSettings::new() };
     for label in [BeginStep.intern(), LayerPass.intern(), EndStep.intern()] {
@@ -43,9 +61,14 @@ pub fn world(checkpoint: &Path, threads: usize, isa: Isa) -> World {
     world
 }
 
-/// A world on two threads with the widest instruction set.
+/// A world as `loquent generate` has it, on two threads.
 pub fn default_world(checkpoint: &Path) -> World {
-    world(checkpoint, 2, Isa::widest())
+    world(checkpoint, 2, Isa::widest(), Numerics::Fast)
+}
+
+/// The same with weights as the files say them and activations in single precision.
+pub fn exact_world(checkpoint: &Path) -> World {
+    world(checkpoint, 2, Isa::widest(), Numerics::Exact)
 }
 
 /// Spawns a greedy sequence of `new` tokens.

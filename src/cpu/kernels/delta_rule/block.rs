@@ -87,15 +87,19 @@ fn run_columns<S: Simd, const N: usize>(
     let state = &mut state.as_chunks_mut::<N>().0[..block.shape.key_head_dim];
     let mut start = block.columns.start;
     while start < block.columns.end {
-        let columns = start..block.columns.end.min(start + N * LANES);
-        run_tokens(simd, inputs, scalars, &mut block, &columns, state, tokens);
-        start += N * LANES;
+        let (end, full) = (block.columns.end, start + N * LANES);
+        if full <= end {
+            run_tokens::<S, N, true>(simd, inputs, scalars, &mut block, &(start..full), state, tokens);
+        } else {
+            run_tokens::<S, N, false>(simd, inputs, scalars, &mut block, &(start..end), state, tokens);
+        }
+        start = full;
     }
 }
 
-/// Runs all tokens over `columns`, which are at most `N` vectors, with their `state` in scratch.
+/// Runs all tokens over `columns`, which are `N` vectors if `FULL`, and fewer otherwise, with their `state` in scratch.
 #[inline(always)]
-fn run_tokens<S: Simd, const N: usize>(
+fn run_tokens<S: Simd, const N: usize, const FULL: bool>(
     simd: S,
     inputs: &DeltaInputs<'_>,
     scalars: &[Scalars],
@@ -110,30 +114,30 @@ fn run_tokens<S: Simd, const N: usize>(
     let (mut token, mut next) = (Token::new(first), Token::new(second));
     token.read(shape, inputs, scalars, head, 0);
     if rows == 1 {
-        let memory = recall::<S, N>(simd, &token, block, columns);
-        let delta = token.delta(simd, inputs, block, 0, columns, memory);
-        let out = correct(simd, &token, &delta, block, columns);
-        return put(simd, &out, block.out(0, columns));
+        let memory = recall::<S, N, FULL>(simd, &token, block, columns);
+        let delta = token.delta::<S, N, FULL>(simd, inputs, block, 0, columns, memory);
+        let out = correct::<S, N, FULL>(simd, &token, &delta, block, columns);
+        return put::<S, N, FULL>(simd, &out, block.out(0, columns));
     }
-    let mut memory = enter(simd, &token, block, columns, state);
+    let mut memory = enter::<S, N, FULL>(simd, &token, block, columns, state);
     for row in 0..rows {
-        let delta = token.delta(simd, inputs, block, row, columns, memory);
+        let delta = token.delta::<S, N, FULL>(simd, inputs, block, row, columns, memory);
         let out = if row + 1 < rows {
             next.read(shape, inputs, scalars, head, row + 1);
             let (out, next_memory) = step(simd, &token, &next, &delta, state);
             memory = next_memory;
             out
         } else {
-            leave(simd, &token, &delta, block, columns, state)
+            leave::<S, N, FULL>(simd, &token, &delta, block, columns, state)
         };
-        put(simd, &out, block.out(row, columns));
+        put::<S, N, FULL>(simd, &out, block.out(row, columns));
         mem::swap(&mut token, &mut next);
     }
 }
 
 /// The `k S` of a single token, which leaves the state as it is.
 #[inline(always)]
-fn recall<S: Simd, const N: usize>(
+fn recall<S: Simd, const N: usize, const FULL: bool>(
     simd: S,
     token: &Token<'_>,
     block: &mut Block<'_>,
@@ -142,7 +146,7 @@ fn recall<S: Simd, const N: usize>(
     let decay = simd.splat(token.scalars.decay);
     let mut memory = [simd.splat(0.0); N];
     for (i, &k) in token.k().iter().enumerate() {
-        let before = fetch::<S, N>(simd, block.state(i, columns));
+        let before = fetch::<S, N, FULL>(simd, block.state(i, columns));
         for n in 0..N {
             memory[n] = simd.fma(simd.mul(before[n], decay), simd.splat(k), memory[n]);
         }
@@ -153,7 +157,7 @@ fn recall<S: Simd, const N: usize>(
 /// Decays the state and corrects it by `delta` for a single token; returns `q S`. Decaying twice, here and in [`recall`],
 /// is cheaper than keeping a copy, which does not fit into the nearest cache beside the state.
 #[inline(always)]
-fn correct<S: Simd, const N: usize>(
+fn correct<S: Simd, const N: usize, const FULL: bool>(
     simd: S,
     token: &Token<'_>,
     delta: &[S::V; N],
@@ -163,19 +167,19 @@ fn correct<S: Simd, const N: usize>(
     let decay = simd.splat(token.scalars.decay);
     let mut out = [simd.splat(0.0); N];
     for (i, (&k, &q)) in token.k().iter().zip(token.q()).enumerate() {
-        let mut after = fetch::<S, N>(simd, block.state(i, columns));
+        let mut after = fetch::<S, N, FULL>(simd, block.state(i, columns));
         for n in 0..N {
             after[n] = simd.fma(simd.splat(k), delta[n], simd.mul(after[n], decay));
             out[n] = simd.fma(after[n], simd.splat(q), out[n]);
         }
-        put(simd, &after, block.state(i, columns));
+        put::<S, N, FULL>(simd, &after, block.state(i, columns));
     }
     out
 }
 
 /// Copies the columns into scratch, decayed for their first token; returns `k S`.
 #[inline(always)]
-fn enter<S: Simd, const N: usize>(
+fn enter<S: Simd, const N: usize, const FULL: bool>(
     simd: S,
     token: &Token<'_>,
     block: &mut Block<'_>,
@@ -185,7 +189,7 @@ fn enter<S: Simd, const N: usize>(
     let decay = simd.splat(token.scalars.decay);
     let mut memory = [simd.splat(0.0); N];
     for (i, (row, &k)) in state.iter_mut().zip(token.k()).enumerate() {
-        let before = fetch::<S, N>(simd, block.state(i, columns));
+        let before = fetch::<S, N, FULL>(simd, block.state(i, columns));
         for n in 0..N {
             let s = simd.mul(before[n], decay);
             memory[n] = simd.fma(s, simd.splat(k), memory[n]);
@@ -222,7 +226,7 @@ fn step<S: Simd, const N: usize>(
 
 /// Corrects the state by `delta` for its last token and copies it back from scratch; returns `q S`.
 #[inline(always)]
-fn leave<S: Simd, const N: usize>(
+fn leave<S: Simd, const N: usize, const FULL: bool>(
     simd: S,
     token: &Token<'_>,
     delta: &[S::V; N],
@@ -238,18 +242,18 @@ fn leave<S: Simd, const N: usize>(
             after[n] = simd.fma(simd.splat(k), delta[n], simd.load(&row[n].0));
             out[n] = simd.fma(after[n], simd.splat(q), out[n]);
         }
-        put(simd, &after, block.state(i, columns));
+        put::<S, N, FULL>(simd, &after, block.state(i, columns));
     }
     out
 }
 
 /// At most `N` vectors of numbers, the missing ones zero.
 #[inline(always)]
-fn fetch<S: Simd, const N: usize>(simd: S, from: &[f32]) -> [S::V; N] {
+fn fetch<S: Simd, const N: usize, const FULL: bool>(simd: S, from: &[f32]) -> [S::V; N] {
     let mut vectors = [simd.splat(0.0); N];
-    if let Some(full) = from.as_chunks().0.first_chunk::<N>() {
-        for n in 0..N {
-            vectors[n] = simd.load(&full[n]);
+    if FULL {
+        for (vector, from) in vectors.iter_mut().zip(from.as_chunks().0) {
+            *vector = simd.load(from);
         }
     } else {
         let mut padded = [Line::ZERO; N];
@@ -263,10 +267,10 @@ fn fetch<S: Simd, const N: usize>(simd: S, from: &[f32]) -> [S::V; N] {
 
 /// Writes as many of the numbers as there is room for.
 #[inline(always)]
-fn put<S: Simd, const N: usize>(simd: S, vectors: &[S::V; N], to: &mut [f32]) {
-    if let Some(full) = to.as_chunks_mut().0.first_chunk_mut::<N>() {
-        for n in 0..N {
-            simd.store(vectors[n], &mut full[n]);
+fn put<S: Simd, const N: usize, const FULL: bool>(simd: S, vectors: &[S::V; N], to: &mut [f32]) {
+    if FULL {
+        for (&vector, to) in vectors.iter().zip(to.as_chunks_mut().0) {
+            simd.store(vector, to);
         }
         return;
     }
@@ -303,7 +307,7 @@ impl<'a> Token<'a> {
 
     /// What the token of row `row` corrects in the state, which answered its key with `memory`.
     #[inline(always)]
-    fn delta<S: Simd, const N: usize>(
+    fn delta<S: Simd, const N: usize, const FULL: bool>(
         &self,
         simd: S,
         inputs: &DeltaInputs<'_>,
@@ -314,7 +318,7 @@ impl<'a> Token<'a> {
     ) -> [S::V; N] {
         let (shape, head) = (block.shape, block.head);
         let values = &inputs.qkv[row * shape.qkv_dim() + 2 * shape.key_dim() + head * shape.value_head_dim..];
-        let values = fetch::<S, N>(simd, &values[columns.clone()]);
+        let values = fetch::<S, N, FULL>(simd, &values[columns.clone()]);
         let mut delta = memory;
         for n in 0..N {
             // As v - k S: the product with -1 is exact.

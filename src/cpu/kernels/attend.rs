@@ -27,7 +27,7 @@ use self::fold::{divide, fold};
 use self::sweep::{pack_queries, scratch_lines, sweep};
 use super::isa::Isa;
 use super::simd::{LANES, Line, flat, flat_mut};
-use super::split::{Disjoint, with_scratch};
+use super::split::{self, Disjoint, with_scratch};
 use crate::tally;
 
 /// The positions between two rescalings: the keys of a block stay in the nearest cache for all rows of a tile.
@@ -109,7 +109,7 @@ pub fn attend<C: AsRef<[f32]>>(
     if threads == 1 {
         tiles.iter().for_each(|tile| by_tile(&call, tile, &out));
     } else if tiles.len() >= 2 * threads || positions <= SEGMENT {
-        tiles.par_iter().for_each(|tile| by_tile(&call, tile, &out));
+        split::each(tiles.len(), |index| by_tile(&call, &tiles[index], &out));
     } else {
         tiles.iter().for_each(|tile| by_segment(&call, tile, &out));
     }

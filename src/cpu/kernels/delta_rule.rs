@@ -19,12 +19,10 @@ mod scalars;
 #[cfg(test)]
 mod tests;
 
-use rayon::prelude::*;
-
 use self::block::{Block, COLUMNS, run_block};
 use self::scalars::scalars;
 use super::isa::Isa;
-use super::split::Disjoint;
+use super::split::{self, Disjoint};
 use crate::tally;
 
 /// The elements of state times tokens from which another thread pays.
@@ -126,7 +124,7 @@ pub fn delta_rule(isa: Isa, shape: DeltaShape, inputs: &DeltaInputs<'_>, state: 
     if alone {
         (0..blocks).for_each(run);
     } else {
-        (0..blocks).into_par_iter().for_each(run);
+        split::each(blocks, run);
     }
 }
 

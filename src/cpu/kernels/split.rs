@@ -1,8 +1,10 @@
-//! How kernels share work between threads: rows in contiguous parts, or disjoint pieces of one buffer.
+//! How kernels share work between threads: tasks by number, rows in contiguous parts, or disjoint pieces of one buffer.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
 
 use rayon::prelude::*;
 
@@ -10,6 +12,73 @@ use super::simd::Line;
 
 /// The least work that pays for waking another thread, in elements of an elementwise kernel: some 10 µs.
 const LEAST_ELEMENTS: usize = 16 * 1024;
+
+/// Runs `work(index)` for every index below `count`, on all threads of the current pool. Each thread has a share of
+/// neighbours, from the first to the last, so that what is prefetched beyond a task belongs to the next; whoever is done
+/// takes from the ends of the others' shares.
+///
+/// Whoever finds no task left waits here until the last one is done. Rayon would let it fall asleep after some 10 µs,
+/// which is less than tasks differ by, and to wake it for the next kernel takes 25 µs of the thread that does it and 50
+/// until it works.
+///
+/// # Panics
+///
+/// Where there are 2^32 tasks or more.
+pub(super) fn each(count: usize, work: impl Fn(usize) + Sync) {
+    let threads = rayon::current_num_threads();
+    let shares: Vec<_> = (0..threads).map(|i| Share::new(i * count / threads..(i + 1) * count / threads)).collect();
+    let unfinished = AtomicUsize::new(count);
+    (0..threads).into_par_iter().with_max_len(1).for_each(|own| {
+        let stolen = || (1..threads).find_map(|i| shares[(own + i) % threads].last());
+        while let Some(index) = shares[own].first().or_else(stolen) {
+            let _finished = Finished(&unfinished);
+            work(index);
+        }
+        while unfinished.load(Ordering::Acquire) > 0 {
+            thread::yield_now();
+        }
+    });
+}
+
+/// The tasks from `start` to `end` that nobody has taken yet, as `start << 32 | end`.
+struct Share(AtomicU64);
+
+impl Share {
+    fn new(tasks: Range<usize>) -> Self {
+        let [start, end] = [tasks.start, tasks.end].map(|task| u64::from(u32::try_from(task).expect("fewer tasks")));
+        Self(AtomicU64::new(start << 32 | end))
+    }
+
+    /// Takes the first task.
+    fn first(&self) -> Option<usize> {
+        self.take(1 << 32).map(|(start, _)| start)
+    }
+
+    /// Takes the last task.
+    fn last(&self) -> Option<usize> {
+        self.take(u64::MAX).map(|(_, end)| end - 1)
+    }
+
+    /// Adds `step` if any task is left; returns what there was before.
+    fn take(&self, step: u64) -> Option<(usize, usize)> {
+        let bounds = |share: u64| ((share >> 32) as usize, (share & u64::from(u32::MAX)) as usize);
+        let some_left = |share| {
+            let (start, end) = bounds(share);
+            (start < end).then(|| share.wrapping_add(step))
+        };
+        // Which task it is says nothing of what else is in memory: the pool hands over all of that.
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, some_left).ok().map(bounds)
+    }
+}
+
+/// Counts a task as finished when it is dropped: a task that panics must not keep the others waiting.
+struct Finished<'a>(&'a AtomicUsize);
+
+impl Drop for Finished<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+}
 
 /// Runs `work(first_row, rows)` over contiguous parts of `out`, `[rows, width]`, on as many threads as pay.
 pub(super) fn rows<T: Send>(out: &mut [T], width: usize, work: impl Fn(usize, &mut [T]) + Sync) {
@@ -82,4 +151,32 @@ pub(super) fn with_scratch(lines: usize, work: impl FnOnce(&mut [Line])) {
         }
         work(&mut scratch[..lines]);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::cpu::kernels::testing::on_threads;
+
+    #[test]
+    fn every_task_is_run_once() {
+        for threads in 1..5 {
+            for count in 0..40 {
+                let runs: Vec<_> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+                on_threads(threads, || each(count, |index| _ = runs[index].fetch_add(1, Ordering::Relaxed)));
+                let runs: Vec<_> = runs.into_iter().map(AtomicUsize::into_inner).collect();
+                assert_eq!(runs, vec![1; count], "{threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn a_task_that_panics_keeps_nobody_waiting() {
+        for threads in 1..4 {
+            let run = || on_threads(threads, || each(9, |index| assert!(index != 4, "task 4")));
+            assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+        }
+    }
 }

@@ -23,11 +23,10 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use half::{bf16, f16};
-use rayon::prelude::*;
 
 use super::isa::Isa;
 use super::matmul_q4::{self, Activations, Panels};
-use super::split::Disjoint;
+use super::split::{self, Disjoint};
 use crate::quant::{BLOCK_LEN, Block};
 use crate::tally;
 use crate::world::activations::Rows;
@@ -199,7 +198,7 @@ pub fn matmul<const N: usize>(isa: Isa, x: &[f32], cols: usize, products: [Produ
     if tasks.len() == 1 || rayon::current_num_threads() == 1 {
         tasks.iter().for_each(work);
     } else {
-        tasks.par_iter().for_each(work);
+        split::each(tasks.len(), |index| work(&tasks[index]));
     }
     ROUNDED.set(rounded);
 }

@@ -12,7 +12,7 @@ use super::config::ModelConfig;
 use super::error::CheckpointError;
 use super::json::{self, Fields, describe};
 use super::source::{Place, Source, is_plain_name};
-use super::tensor::Tensor;
+use super::tensor::{MOST_DIMENSIONS, Tensor};
 use super::tensor_file::{self, Format};
 
 pub(super) const INDEX: &str = "quantize_index.json";
@@ -107,7 +107,9 @@ fn entry(source: Source<'_>, index: &Path, fields: Fields<'_>) -> Result<Entry, 
         Some(file) if is_plain_name(file) && file.ends_with(extension) => file,
         _ => return Err(fields.error("file", format!("the name of a {extension} file in the same directory"))),
     };
-    let shape = fields.sizes("shape").ok_or_else(|| fields.error("shape", "an array of sizes"))?;
+    let shape = fields
+        .sizes("shape")
+        .ok_or_else(|| fields.error("shape", format!("an array of sizes, {MOST_DIMENSIONS} at most")))?;
     let product = shape.iter().try_fold(1usize, |product, &dimension| product.checked_mul(dimension));
     let product = product.ok_or_else(|| fields.error("shape", "a shape whose size can be counted"))?;
     if fields.get("numel").and_then(Value::as_u64) != Some(product as u64) {

@@ -11,6 +11,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::error::{CheckpointError, Excerpt, counted};
+use super::tensor::MOST_DIMENSIONS;
 
 /// Parses a whole file. Nesting is limited to 128 levels by the parser.
 ///
@@ -134,9 +135,10 @@ impl<'a> Fields<'a> {
         CheckpointError::field(self.file, self.path(field), expected, found)
     }
 
-    /// A field's path from the file's outermost object.
+    /// A field's path from the file's outermost object, as a message may show it: some files choose the names.
     pub(super) fn path(&self, field: &str) -> String {
-        if self.name.is_empty() { field.to_owned() } else { format!("{}.{field}", self.name) }
+        let field: String = field.escape_debug().take(120).collect();
+        if self.name.is_empty() { field } else { format!("{}.{field}", self.name) }
     }
 
     /// All fields with their values, `null` included.
@@ -206,10 +208,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An array of sizes.
+    /// An array of sizes, no more than a shape may have.
     pub(super) fn sizes(&self, field: &str) -> Option<Vec<usize>> {
         let size = |value: &Value| value.as_u64().and_then(|number| usize::try_from(number).ok());
-        self.get(field)?.as_array()?.iter().map(size).collect()
+        let items = self.get(field)?.as_array().filter(|items| items.len() <= MOST_DIMENSIONS)?;
+        items.iter().map(size).collect()
     }
 
     pub(super) fn required_integer(
@@ -248,7 +251,8 @@ pub(super) fn describe(value: Option<&Value>) -> String {
         None => "nothing".to_owned(),
         Some(Value::String(text)) => Excerpt(text).to_string(),
         Some(Value::Array(items)) => match value.map(Value::to_string) {
-            Some(text) if text.len() <= 60 => text,
+            // JSON escapes some control characters only.
+            Some(text) if text.len() <= 60 && !text.contains(char::is_control) => text,
             _ => format!("an array of {}", counted(items.len(), "item")),
         },
         Some(Value::Object(map)) => format!("an object with {}", counted(map.len(), "field")),

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::error::{CheckpointError, counted};
+use super::error::{CheckpointError, Excerpt, counted};
 use super::json::{self, Fields};
-use super::tensor::{ElementType, Tensor};
+use super::tensor::{ElementType, MOST_DIMENSIONS, Tensor};
 
 /// As in the reference implementation.
 const LARGEST_HEADER: usize = 100_000_000;
@@ -42,7 +42,7 @@ impl Entry {
             "F32" => Ok(ElementType::F32),
             "F16" => Ok(ElementType::F16),
             "BF16" => Ok(ElementType::Bf16),
-            other => Err(error("element type F32, F16 or BF16".into(), other.into())),
+            other => Err(error("element type F32, F16 or BF16".into(), Excerpt(other).to_string())),
         }
     }
 
@@ -126,9 +126,9 @@ impl<'a> Span<'a> {
         let element_type = fields.get("dtype").and_then(Value::as_str);
         let element_type =
             element_type.ok_or_else(|| error("dtype to be an element type's name".into(), fields.describe("dtype")))?;
-        let shape = fields
-            .sizes("shape")
-            .ok_or_else(|| error("shape to be an array of sizes".into(), fields.describe("shape")))?;
+        let shape = fields.sizes("shape").ok_or_else(|| {
+            error(format!("shape to be an array of sizes, {MOST_DIMENSIONS} at most"), fields.describe("shape"))
+        })?;
         let offsets = fields.sizes("data_offsets");
         let range = match offsets.as_deref() {
             Some(&[start, end]) if start <= end && end <= data => start..end,

@@ -134,11 +134,15 @@ impl Opened<'_> {
     }
 }
 
-/// Whether `name` is that of a file in the same directory: anything that would lead out of it is not.
+/// Whether `name` is that of a file in the same directory: anything that would lead out of it is not, nor is what no
+/// file is called and no message could show.
 pub(super) fn is_plain_name(name: &str) -> bool {
+    /// No file system has longer ones.
+    const LONGEST: usize = 255;
     let mut components = Path::new(name).components();
     matches!((components.next(), components.next()), (Some(Component::Normal(only)), None) if only == name)
-        && !name.contains(['/', '\\', ':', '\0'])
+        && !name.contains(|c: char| matches!(c, '/' | '\\' | ':') || c.is_control())
+        && name.len() <= LONGEST
 }
 
 /// Opens what is known to be a regular file, with its length. Asks for the kind first, because opening a FIFO waits for

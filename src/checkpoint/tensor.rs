@@ -14,6 +14,9 @@ use crate::quant::{BLOCK_LEN, Block, dequantize};
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints are little-endian and read in place: big-endian machines are not supported");
 
+/// Twice as many as any tensor of a published model has.
+pub(super) const MOST_DIMENSIONS: usize = 10;
+
 /// What the elements of a tensor are stored as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ElementType {

@@ -14,10 +14,8 @@ use bytes::Bytes;
 
 use super::error::{CheckpointError, counted};
 use super::source::Place;
-use super::tensor::{ElementType, Tensor};
+use super::tensor::{ElementType, MOST_DIMENSIONS, Tensor};
 
-/// Twice as many as any tensor of a published model has.
-const MOST_DIMENSIONS: usize = 10;
 /// The magic, the version and the number of dimensions.
 const PREFIX: usize = 12;
 

@@ -154,7 +154,9 @@ fn a_shard_that_is_missing_is_refused() {
 fn an_index_may_not_lead_out_of_the_directory() {
     let outside = TinyCheckpoint::new();
     let absolute = outside.file("model.safetensors").display().to_string();
-    for name in ["../x.safetensors", &absolute, "a/../b", "..", ".", "", "sub/x.safetensors", "a\\b", "C:x", "x/"] {
+    for name in
+        ["../x.safetensors", &absolute, "a/../b", "..", ".", "", "sub/x.safetensors", "a\\b", "C:x", "x/", "\u{9b}2J"]
+    {
         let tiny = TinyCheckpoint::new();
         tiny.shard();
         tiny.write("model.safetensors.index.json", json!({"weight_map": {"norm.weight": name}}).to_string());
@@ -162,6 +164,19 @@ fn an_index_may_not_lead_out_of_the_directory() {
         let parts = ["`weight_map.norm.weight`", "a file in the same directory", &found];
         tiny.assert_refused("model.safetensors.index.json", &parts);
     }
+}
+
+#[test]
+fn names_in_an_index_are_escaped_and_cut() {
+    let tiny = TinyCheckpoint::new();
+    tiny.shard();
+    for (tensor, shown) in [("\u{1b}[2J\n", "`weight_map.\\u{1b}[2J\\n`"), (&"x".repeat(100_000), "xxx`")] {
+        tiny.write("model.safetensors.index.json", json!({"weight_map": {tensor: 7}}).to_string());
+        tiny.assert_refused("model.safetensors.index.json", &[shown, "a string"]);
+    }
+    let long = "x".repeat(256);
+    tiny.write("model.safetensors.index.json", json!({"weight_map": {"norm.weight": long}}).to_string());
+    tiny.assert_refused("model.safetensors.index.json", &["a file in the same directory", "xxx\"…"]);
 }
 
 #[test]

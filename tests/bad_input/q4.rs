@@ -250,6 +250,9 @@ fn an_entry_of_the_index_must_be_a_tensor() {
         let found = if shape.is_null() { "found".to_owned() } else { format!("found {shape}") };
         assert_entry_refused(|entry| entry["shape"] = shape.clone(), ".shape", &["an array of sizes", &found]);
     }
+    let eleven = json!([1, 1, 1, 1, 1, 1, 1, 1, 1, 8, 12]);
+    assert_entry_refused(|entry| entry["shape"] = eleven.clone(), ".shape", &["sizes, 10 at most", ",8,12]"]);
+    assert_entry_refused(|entry| entry["shape"] = json!(["\u{7f}"]), ".shape", &["found an array of 1 item"]);
     for numel in [json!(95), json!(97), json!("96"), json!(96.0), json!(null), json!(u64::MAX)] {
         assert_entry_refused(|entry| entry["numel"] = numel.clone(), ".numel", &["expected 96, for shape [8, 12]"]);
     }
@@ -261,7 +264,9 @@ fn an_entry_of_the_index_must_be_a_tensor() {
 
 #[test]
 fn the_index_may_not_lead_out_of_the_directory() {
-    for file in ["../x.q4", "/x.q4", "a/../x.q4", "sub/x.q4", "a\\x.q4", "C:x.q4", "", "..", ".q4/", "x.q4\0.q4"] {
+    for file in
+        ["../x.q4", "/x.q4", "a/../x.q4", "sub/x.q4", "a\\x.q4", "C:x.q4", "", "..", ".q4/", "x.q4\0.q4", "\u{9b}2J.q4"]
+    {
         let found = format!("found {file:?}");
         assert_entry_refused(
             |entry| entry["file"] = json!(file),

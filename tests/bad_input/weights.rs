@@ -132,6 +132,8 @@ fn a_shape_must_be_its_bytes() {
         let found = format!("found {shape}");
         assert_header_refused(|header| header["b"]["shape"] = shape, &["tensor \"b\"", "shape", &found]);
     }
+    let many = json!(vec![1; 1000]);
+    assert_header_refused(|header| header["b"]["shape"] = many, &["sizes, 10 at most", "found an array of 1000 items"]);
 }
 
 #[test]
@@ -181,11 +183,13 @@ fn a_tensor_of_another_shape_is_refused() {
 
 #[test]
 fn element_types_we_do_not_read_are_refused() {
-    for (dtype, size) in [("F64", 8), ("I64", 8), ("F8_E4M3", 1), ("BOOL", 1), ("I32", 4), ("F4", 1), ("bf16", 2)] {
+    for (dtype, size) in
+        [("F64", 8), ("I64", 8), ("F8_E4M3", 1), ("BOOL", 1), ("I32", 4), ("F4", 1), ("bf16", 2), ("\u{1b}[2J", 1)]
+    {
         let mut tiny = TinyCheckpoint::new();
         tiny.tensors.insert(NORM.into(), Stored { dtype: dtype.into(), shape: vec![8], bytes: vec![0; 8 * size] });
         tiny.write_weights();
-        let found = format!("found {dtype}");
+        let found = format!("found {dtype:?}");
         tiny.assert_refused(FILE, &["tensor \"model.norm.weight\"", "F32, F16 or BF16", &found]);
     }
 }

@@ -143,6 +143,7 @@ impl TinyCheckpoint {
             assert!(message.contains(part), "{message:?} does not say {part:?}");
         }
         assert!(message.len() < 600 + file.len(), "a message of {} bytes", message.len());
+        assert!(!message.contains(char::is_control), "{message:?} has control characters");
     }
 }
 

@@ -1,15 +1,17 @@
-//! Whatever the bytes of a file: an answer or an error, never a panic; and a stream that says what decoding says.
+//! Whatever the text side's files hold: an answer or an error, never a panic; and a stream that says what decoding says.
 
+#[path = "support/damage.rs"]
+mod damage;
 #[path = "support/tiny_checkpoint.rs"]
 mod tiny_checkpoint;
 
-use std::path::Path;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use loquent::checkpoint::{ChatMessage, ChatOptions, Checkpoint, CheckpointError, ModelConfig, Tokenizer};
+use damage::{damaged, with_any_value};
+use loquent::checkpoint::{ChatMessage, ChatOptions, Checkpoint, CheckpointError, Tokenizer};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 use tiny_checkpoint::{TinyCheckpoint, safetensors, text_config, tokenizer};
 
 /// Opens these files in memory and takes every tensor.
@@ -29,65 +31,6 @@ fn load(files: &[(&str, &[u8])]) -> Result<(), CheckpointError> {
     Ok(())
 }
 
-/// One way to damage a file: bytes replaced, removed, inserted, or the end cut off.
-fn damaged(whole: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
-    let length = whole.len();
-    prop_oneof![
-        (0..length).prop_map({
-            let whole = whole.clone();
-            move |end| whole[..end].to_vec()
-        }),
-        prop::collection::vec((0..length, any::<u8>()), 1..8).prop_map({
-            let whole = whole.clone();
-            move |edits| {
-                let mut bytes = whole.clone();
-                edits.into_iter().for_each(|(at, byte)| bytes[at] = byte);
-                bytes
-            }
-        }),
-        (0..length, 0..40usize, prop::collection::vec(any::<u8>(), 0..40)).prop_map(move |(at, removed, inserted)| {
-            let mut bytes = whole.clone();
-            bytes.splice(at..(at + removed).min(length), inserted);
-            bytes
-        }),
-    ]
-}
-
-/// A JSON value of any kind, with the numbers that break things.
-fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(json!(null)),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<u64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        prop::sample::select(vec![0u64, 1, 2, 4, 255, 1 << 20, 1 << 31, 1 << 32, 1 << 62, u64::MAX])
-            .prop_map(Value::from),
-        ".{0,8}".prop_map(Value::from),
-    ];
-    leaf.prop_recursive(3, 12, 4, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map(".{0,8}", inner, 0..4).prop_map(|map| map.into_iter().collect()),
-        ]
-    })
-}
-
-/// Every place in a JSON value, as a pointer.
-fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
-    found.push(at.to_owned());
-    match value {
-        Value::Array(items) => {
-            items.iter().enumerate().for_each(|(index, item)| pointers(item, &format!("{at}/{index}"), found));
-        }
-        // The vocabulary would be nearly all places.
-        Value::Object(map) if map.len() < 50 => {
-            map.iter().for_each(|(name, item)| pointers(item, &format!("{at}/{name}"), found));
-        }
-        _ => {}
-    }
-}
-
 fn config_text() -> Vec<u8> {
     text_config().to_string().into_bytes()
 }
@@ -100,42 +43,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_damage_to_a_configuration_panics(text in damaged(config_text())) {
-        let _ = ModelConfig::from_json(Path::new("config.json"), &String::from_utf8_lossy(&text));
-    }
-
-    #[test]
-    fn no_value_of_any_field_panics(index in any::<prop::sample::Index>(), value in any_json()) {
-        let mut config = text_config();
-        let names: Vec<String> = config.as_object().unwrap().keys().cloned().collect();
-        config[&names[index.index(names.len())]] = value;
-        let _ = ModelConfig::from_json(Path::new("config.json"), &config.to_string());
-    }
-
-    #[test]
-    fn no_damage_to_weights_panics(bytes in damaged(WEIGHTS[..2048].to_vec())) {
-        let _ = load(&[("config.json", &config_text()), ("model.safetensors", &bytes)]);
-    }
-
-    #[test]
-    fn no_header_panics(header in any_json(), data in 0usize..64) {
-        let bytes = tiny_checkpoint::file_with_header(&header.to_string(), &vec![0; data]);
-        let _ = load(&[("config.json", &config_text()), ("model.safetensors", &bytes)]);
-    }
-
-    #[test]
-    fn no_entry_of_a_header_panics(dtype in any_json(), shape in any_json(), start in any_json(), end in any_json()) {
-        let entry = json!({"a": {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}});
-        let bytes = tiny_checkpoint::file_with_header(&entry.to_string(), &[0; 64]);
-        let _ = load(&[("config.json", &config_text()), ("model.safetensors", &bytes)]);
-    }
-
-    #[test]
-    fn no_value_in_a_tokenizer_panics(index in any::<prop::sample::Index>(), value in any_json()) {
-        let mut file = tokenizer();
-        let mut places = Vec::new();
-        pointers(&file, "", &mut places);
-        *file.pointer_mut(&places[index.index(places.len())]).unwrap() = value;
+    fn no_value_in_a_tokenizer_panics(file in with_any_value(tokenizer())) {
         let file = file.to_string();
         let _ = load(&[
             ("config.json", &config_text()), ("model.safetensors", &WEIGHTS), ("tokenizer.json", file.as_bytes()),

@@ -85,7 +85,7 @@ impl Destination {
         let name = entry.map_err(ConvertError::io(&self.given, "read"))?.file_name();
         if !self.replace {
             let found = format!("{} in it", name.display());
-            return Err(refusal(&self.given, "an empty directory, or nothing, or to be told to replace it", found));
+            return Err(refusal(&self.given, "nothing or an empty directory, or --force to replace it", found));
         }
         Ok(Some(name))
     }

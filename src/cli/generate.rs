@@ -198,7 +198,7 @@ impl Args {
 
     fn transcript(&self, checkpoint: &Checkpoint) -> anyhow::Result<Option<Transcript>> {
         if !self.stop.is_empty() {
-            tokenizer(checkpoint, "--stop")?;
+            tokenizer(checkpoint, "--stop", "--prompt-ids")?;
         }
         let stream = checkpoint.tokenizer.as_ref().map(loquent::checkpoint::Tokenizer::stream);
         Ok(stream.map(|stream| Transcript::new(stream, self.stop.clone())))

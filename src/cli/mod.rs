@@ -5,6 +5,7 @@ mod generate;
 mod interrupt;
 mod model;
 mod output;
+mod perplexity;
 mod progress;
 mod prompt;
 mod quantize;
@@ -33,6 +34,8 @@ enum Command {
     Generate(generate::Args),
     /// Measure how fast prompts are read and text is generated
     Bench(bench::Args),
+    /// Measure how well a model predicts a text, or how far another is from it
+    Perplexity(perplexity::Args),
     /// Convert a checkpoint to four bits a weight
     Quantize(quantize::Args),
 }
@@ -55,6 +58,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Generate(args) => generate::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Perplexity(args) => perplexity::run(&args),
         Command::Quantize(args) => quantize::run(&args),
     };
     result.unwrap_or_else(|error| {

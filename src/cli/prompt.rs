@@ -44,7 +44,7 @@ impl PromptArgs {
         let Some(text) = text else {
             return Ok(EncodedPrompt { ids: self.prompt_ids.clone().unwrap_or_default(), shown: String::new() });
         };
-        let tokenizer = tokenizer(checkpoint, "a text prompt")?;
+        let tokenizer = tokenizer(checkpoint, "a text prompt", "--prompt-ids")?;
         if !self.chat {
             return Ok(EncodedPrompt { ids: tokenizer.encode(&text, true)?, shown: text });
         }
@@ -62,45 +62,53 @@ impl PromptArgs {
     fn text(&self) -> anyhow::Result<String> {
         match (&self.prompt, &self.file) {
             (Some(prompt), _) => Ok(prompt.clone()),
-            (None, Some(file)) if file.as_os_str() != "-" => {
-                let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-                utf8(bytes, file)
-            }
+            (None, Some(file)) if file.as_os_str() != "-" => read_text(file).map(without_newline),
             (None, None) if std::io::stdin().is_terminal() => {
                 super::wrong_usage("there is no prompt: give a PROMPT, -f FILE or --prompt-ids")
             }
             (None, _) => {
                 let mut bytes = Vec::new();
                 std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read stdin")?;
-                utf8(bytes, Path::new("stdin"))
+                utf8(bytes, Path::new("stdin")).map(without_newline)
             }
         }
     }
 }
 
 /// A token id, as it may stand between commas.
-fn token_id(text: &str) -> Result<u32, std::num::ParseIntError> {
+pub(super) fn token_id(text: &str) -> Result<u32, std::num::ParseIntError> {
     text.trim().parse()
 }
 
-/// The checkpoint's tokenizer, which `what` needs.
-pub(super) fn tokenizer<'a>(checkpoint: &'a Checkpoint, what: &str) -> anyhow::Result<&'a Tokenizer> {
+/// The checkpoint's tokenizer, which `what` needs and `instead` does not.
+pub(super) fn tokenizer<'a>(checkpoint: &'a Checkpoint, what: &str, instead: &str) -> anyhow::Result<&'a Tokenizer> {
     checkpoint.tokenizer.as_ref().with_context(|| {
-        format!("{what} needs a tokenizer, and the checkpoint has none: expected tokenizer.json (--prompt-ids works without)")
+        format!(
+            "{what} needs a tokenizer, and the checkpoint has none: expected tokenizer.json ({instead} works without)"
+        )
     })
 }
 
-/// The text of a file, without the newline that ends its last line.
+/// The text of a file.
+pub(super) fn read_text(file: &Path) -> anyhow::Result<String> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    utf8(bytes, file)
+}
+
 fn utf8(bytes: Vec<u8>, file: &Path) -> anyhow::Result<String> {
-    let mut text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         anyhow::anyhow!("{} is not UTF-8 text: byte {at} is 0x{:02x}", file.display(), error.as_bytes()[at])
-    })?;
+    })
+}
+
+/// A text without the newline that ends its last line.
+fn without_newline(mut text: String) -> String {
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
             text.pop();
         }
     }
-    Ok(text)
+    text
 }

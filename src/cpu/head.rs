@@ -1,4 +1,4 @@
-//! The `Head` set: the last row of each sequence that wants logits → final norm → `Logits` [those rows, vocab], one
+//! The `Head` set: the rows whose logits are wanted → final norm → `Logits` [those rows, vocab], a group of rows and a
 //! slice of the vocabulary at a time where the cursor says so.
 
 use bevy_ecs::prelude::*;
@@ -15,7 +15,7 @@ use crate::world::model::Model;
 #[derive(Default)]
 pub struct Scratch {
     /// The rows whose logits are wanted, `[rows, hidden_size]`.
-    last: Rows,
+    wanted: Rows,
     /// The same, normalised.
     normed: Rows,
 }
@@ -30,22 +30,21 @@ pub fn compute_logits(
     mut logits: ResMut<Logits<Cpu>>,
     mut scratch: Local<Scratch>,
 ) {
-    let Cursor::Head { rows: slice, vocab_size } = &*cursor else { return };
+    let Cursor::Head { group, rows: slice, vocab_size, .. } = &*cursor else { return };
     let (model, config) = *model;
-    let Scratch { last, normed } = &mut *scratch;
-    let wanted = batch.logit_rows().count();
-    logits.0.resize(wanted, *vocab_size);
-    if wanted == 0 {
+    let Scratch { wanted, normed } = &mut *scratch;
+    logits.0.resize(group.len(), *vocab_size);
+    if group.is_empty() {
         return;
     }
     if slice.start == 0 {
-        last.resize(wanted, residual.0.width());
-        normed.resize(wanted, residual.0.width());
-        for (to, (_, from)) in last.rows_mut().zip(batch.logit_rows()) {
+        wanted.resize(group.len(), residual.0.width());
+        normed.resize(group.len(), residual.0.width());
+        for (to, (_, from)) in wanted.rows_mut().zip(cursor.logit_rows(&batch)) {
             to.copy_from_slice(residual.0.row(from));
         }
-        let (width, eps) = (last.width(), config.rms_norm_eps);
-        workers.run(|isa| rms_norm(isa, last.values(), width, &model.norm, eps, normed.values_mut()));
+        let (width, eps) = (wanted.width(), config.rms_norm_eps);
+        workers.run(|isa| rms_norm(isa, wanted.values(), width, &model.norm, eps, normed.values_mut()));
     }
     let weights = model.head().weights_of(slice.clone());
     let product = Product { weights, out: &mut logits.0.values_mut()[slice.start..], stride: *vocab_size };

@@ -6,7 +6,9 @@ use crate::checkpoint::ModelConfig;
 use crate::world::batch::{Batch, MaxRows};
 use crate::world::cache::{OfLayer, OfSequence};
 use crate::world::layer::LayerIndex;
-use crate::world::sequence::{FinishReason, Finished, Prompt, Queued, Running, SequenceFinished, StopRules, Tokens};
+use crate::world::sequence::{
+    FinishReason, Finished, LogitsFrom, Prompt, Queued, Running, SequenceFinished, StopRules, Tokens,
+};
 
 /// Gives every queued sequence its cache entities, one per layer, or refuses it. What is in a cache is the backend's
 /// business: it fills in those that are new.
@@ -39,23 +41,27 @@ pub fn admit_queued(
 pub fn fill_batch(
     mut batch: ResMut<Batch>,
     max_rows: Res<MaxRows>,
-    running: Query<(Entity, &Prompt, &Tokens), With<Running>>,
+    running: Query<(Entity, &Prompt, &Tokens, Option<&LogitsFrom>), With<Running>>,
 ) {
     batch.clear();
     let (generating, reading): (Vec<_>, Vec<_>) =
-        running.iter().partition(|(_, prompt, tokens)| tokens.processed >= prompt.0.len());
-    for (sequence, prompt, tokens) in generating {
+        running.iter().partition(|(_, prompt, tokens, _)| tokens.processed >= prompt.0.len());
+    for (sequence, prompt, tokens, _) in generating {
         let pending = &tokens.generated[tokens.processed - prompt.0.len()..];
-        batch.push(sequence, pending.iter().copied(), tokens.processed, true);
+        let last = prompt.0.len() + tokens.generated.len() - 1;
+        batch.push(sequence, pending.iter().copied(), tokens.processed, last, true);
     }
     let mut space = max_rows.0.saturating_sub(batch.len()).max(1);
-    for (sequence, prompt, tokens) in reading {
+    for (sequence, prompt, tokens, logits_from) in reading {
         let unread = &prompt.0[tokens.processed..];
         let count = unread.len().min(space);
         if count == 0 {
             break;
         }
-        batch.push(sequence, unread[..count].iter().copied(), tokens.processed, count == unread.len());
+        let last = prompt.0.len() - 1;
+        let logits_from = logits_from.map_or(last, |from| from.0.min(last));
+        let picks = count == unread.len();
+        batch.push(sequence, unread[..count].iter().copied(), tokens.processed, logits_from, picks);
         space -= count;
     }
 }

@@ -8,7 +8,7 @@ use bevy_ecs::prelude::*;
 use super::profile;
 use super::sets::{BeginStep, EndStep, LayerPass};
 use crate::checkpoint::ModelConfig;
-use crate::world::batch::Batch;
+use crate::world::batch::{Batch, Span};
 use crate::world::layer::{ActiveLayer, LayerIndex};
 
 /// How much [`advance`] may do before it returns.
@@ -41,9 +41,13 @@ pub enum Cursor {
     Begin,
     /// This layer is next.
     Layer(usize),
-    /// These rows of the head matrix are next, of `vocab_size`.
+    /// These logits are next.
     Head {
-        /// The slice `Head` computes now.
+        /// Of which of [`Batch::logit_rows`]: all, or a group of them where they are many.
+        group: Range<usize>,
+        /// Whether it is the last group.
+        last_group: bool,
+        /// By which rows of the head matrix.
         rows: Range<usize>,
         /// Where the last slice ends.
         vocab_size: usize,
@@ -51,12 +55,38 @@ pub enum Cursor {
 }
 
 impl Cursor {
-    /// A condition for `Sample` and `Emit`: the slice of the head just computed was the last.
+    /// The rows of `batch` whose logits `Head` computes now: row `i` of the logits is the `i`-th of these.
+    pub fn logit_rows<'b>(&self, batch: &'b Batch) -> impl Iterator<Item = (&'b Span, usize)> + use<'b> {
+        let group = if let Self::Head { group, .. } = self { group.clone() } else { 0..0 };
+        batch.logit_rows().skip(group.start).take(group.len())
+    }
+
+    /// A condition for `Sample`: the slice of the head just computed was the last for this group of rows.
+    #[must_use]
+    pub fn logits_are_complete(cursor: Res<Self>) -> bool {
+        matches!(&*cursor, Self::Head { rows, vocab_size, .. } if rows.end == *vocab_size)
+    }
+
+    /// A condition for `Emit`: besides, there are no more rows whose logits are wanted.
     #[must_use]
     pub fn head_is_complete(cursor: Res<Self>) -> bool {
-        matches!(&*cursor, Self::Head { rows, vocab_size } if rows.end == *vocab_size)
+        matches!(&*cursor, Self::Head { last_group: true, rows, vocab_size, .. } if rows.end == *vocab_size)
+    }
+
+    /// The logits of the next group of rows, from the one at `start` on.
+    fn head_from(start: usize, world: &World, meter: &Meter) -> Self {
+        let wanted = world.resource::<Batch>().logit_rows().count();
+        let group = start..wanted.min(start + HEAD_GROUP);
+        let vocab_size = vocab_size(world);
+        // In the middle of a prompt no logits are wanted, and the head has nothing to slice.
+        let rows = 0..if group.is_empty() { vocab_size } else { meter.head_slice(vocab_size) };
+        Self::Head { last_group: group.end == wanted, group, rows, vocab_size }
     }
 }
+
+/// Rows whose logits are computed and kept at once, at most: 64 MB of them with a vocabulary of 248 320, while reading
+/// the head matrix anew costs little beside multiplying by it so often.
+const HEAD_GROUP: usize = 64;
 
 /// Rows of the head matrix in one piece: about as many weights as a layer of the 0.8B shape has, 16 384 × 1024 beside
 /// 21 million, so that pieces take similar times.
@@ -108,11 +138,7 @@ fn pass_over_layers(world: &mut World, layers: &[Entity], next: usize, meter: &m
             world.entity_mut(layer).remove::<ActiveLayer>();
             meter.piece_done();
         }
-        let vocab_size = vocab_size(world);
-        // In the middle of a prompt no logits are wanted, and the head has nothing to slice.
-        let wants_logits = world.resource::<Batch>().logit_rows().next().is_some();
-        let rows = 0..if wants_logits { meter.head_slice(vocab_size) } else { vocab_size };
-        world.insert_resource(Cursor::Head { rows, vocab_size });
+        world.insert_resource(Cursor::head_from(0, world, meter));
         Progress::StepDone
     })
 }
@@ -126,9 +152,12 @@ fn run_head(world: &mut World, meter: &mut Meter) -> Progress {
             schedule.run(world);
             meter.piece_done();
             match world.resource::<Cursor>().clone() {
-                Cursor::Head { rows, vocab_size } if rows.end < vocab_size => {
+                Cursor::Head { group, last_group, rows, vocab_size } if rows.end < vocab_size => {
                     let rows = rows.end..vocab_size.min(rows.end + meter.head_slice(vocab_size));
-                    world.insert_resource(Cursor::Head { rows, vocab_size });
+                    world.insert_resource(Cursor::Head { group, last_group, rows, vocab_size });
+                }
+                Cursor::Head { group, last_group: false, .. } => {
+                    world.insert_resource(Cursor::head_from(group.end, world, meter));
                 }
                 _ => {
                     world.insert_resource(Cursor::Begin);

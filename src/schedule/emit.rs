@@ -19,11 +19,11 @@ pub fn count_processed(batch: Res<Batch>, mut sequences: Query<&mut Tokens>) {
 /// Appends each pick to its sequence, writes a [`TokenGenerated`], and finishes the sequence if a rule says so.
 pub fn emit_picks(
     mut commands: Commands,
-    picks: Res<Picks>,
+    mut picks: ResMut<Picks>,
     mut messages: MessageWriter<TokenGenerated>,
     mut sequences: Query<(&mut Tokens, &StopRules, &Running, Option<&mut Transcript>)>,
 ) {
-    for &(sequence, pick) in &picks.0 {
+    for (sequence, pick) in picks.0.drain(..) {
         let Ok((mut tokens, rules, running, mut transcript)) = sequences.get_mut(sequence) else { continue };
         let mut reason = (running.room == 0).then_some(FinishReason::Length);
         if reason.is_none() {

@@ -35,7 +35,7 @@ pub fn install(world: &mut World) {
     });
     world.schedule_scope(EndStep, |_, schedule| {
         schedule.configure_sets((
-            StepSystems::Sample.run_if(Cursor::head_is_complete),
+            StepSystems::Sample.run_if(Cursor::logits_are_complete),
             StepSystems::Emit.run_if(Cursor::head_is_complete),
         ));
         schedule.add_systems((count_processed, emit_picks).chain().in_set(StepSystems::Emit));

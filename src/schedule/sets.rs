@@ -30,9 +30,9 @@ pub enum StepSystems {
     Admit,
     /// Batch → `Residual`.
     Embed,
-    /// `Residual` → `Logits`, of the last row of each sequence that wants them.
+    /// `Residual` → `Logits`, of the rows that they are wanted of: the last of each sequence, unless it asks for more.
     Head,
-    /// `Logits` → one token more for each of those sequences.
+    /// `Logits` → one token more for each of those sequences. Runs once for each group of rows.
     Sample,
     /// Tokens → messages; ends the sequences that are done.
     Emit,

@@ -90,6 +90,7 @@ pub struct Residual<S: Storage>(pub S::Rows);
 #[derive(Resource)]
 pub struct Normed<S: Storage>(pub S::Rows);
 
-/// `[Batch::logit_rows, vocab_size]`, correct after `Head` once the cursor says the head is complete.
+/// `[Cursor::logit_rows, vocab_size]`, correct after `Head` once the cursor says so: see
+/// [`Cursor::logits_are_complete`](crate::schedule::Cursor::logits_are_complete).
 #[derive(Resource)]
 pub struct Logits<S: Storage>(pub S::Rows);

@@ -22,8 +22,19 @@ pub struct Span {
     pub sequence: Entity,
     /// Which rows of the batch.
     pub rows: Range<usize>,
-    /// Whether the last row's logits are wanted: not for the earlier chunks of a prompt.
-    pub wants_logits: bool,
+    /// Those among them whose logits are wanted, from here on to the last: none of an earlier chunk of a prompt, unless
+    /// its sequence has [`LogitsFrom`](super::sequence::LogitsFrom).
+    pub logits_from: usize,
+    /// Whether the last row's logits pick a token: not for the earlier chunks of a prompt.
+    pub picks: bool,
+}
+
+impl Span {
+    /// Whether a token is picked from the logits of this row of the batch.
+    #[must_use]
+    pub fn picks_at(&self, row: usize) -> bool {
+        self.picks && row + 1 == self.rows.end
+    }
 }
 
 impl Batch {
@@ -39,10 +50,10 @@ impl Batch {
         self.tokens.is_empty()
     }
 
-    /// The rows whose logits are wanted and the sequence each belongs to, in row order: row `i` of the logits is the
-    /// `i`-th of these.
-    pub fn logit_rows(&self) -> impl Iterator<Item = (Entity, usize)> + '_ {
-        self.spans.iter().filter(|span| span.wants_logits).map(|span| (span.sequence, span.rows.end - 1))
+    /// The rows whose logits are wanted and the span each belongs to, in row order. The head computes them in groups:
+    /// see [`Cursor::logit_rows`](crate::schedule::Cursor::logit_rows).
+    pub fn logit_rows(&self) -> impl Iterator<Item = (&Span, usize)> {
+        self.spans.iter().flat_map(|span| (span.logits_from..span.rows.end).map(move |row| (span, row)))
     }
 
     /// Empties the batch and keeps its memory.
@@ -52,13 +63,22 @@ impl Batch {
         self.spans.clear();
     }
 
-    /// Appends the rows of `sequence`: `tokens` at the positions from `first` on.
-    pub fn push(&mut self, sequence: Entity, tokens: impl Iterator<Item = u32>, first: usize, wants_logits: bool) {
+    /// Appends the rows of `sequence`: `tokens` at the positions from `first` on. Logits are wanted of those at the
+    /// positions from `logits_from` on.
+    pub fn push(
+        &mut self,
+        sequence: Entity,
+        tokens: impl Iterator<Item = u32>,
+        first: usize,
+        logits_from: usize,
+        picks: bool,
+    ) {
         let start = self.tokens.len();
         self.tokens.extend(tokens);
-        let count = self.tokens.len() - start;
+        let (end, count) = (self.tokens.len(), self.tokens.len() - start);
         self.positions.extend((first..first + count).map(|position| position as u32));
-        self.spans.push(Span { sequence, rows: start..self.tokens.len(), wants_logits });
+        let logits_from = start + logits_from.saturating_sub(first).min(count);
+        self.spans.push(Span { sequence, rows: start..end, logits_from, picks });
     }
 }
 

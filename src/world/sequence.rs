@@ -21,6 +21,12 @@ use crate::checkpoint::ModelConfig;
 #[require(Tokens, Sampler, StopRules, Queued)]
 pub struct Prompt(pub Vec<u32>);
 
+/// Put beside a [`Prompt`], it asks for the logits after each of its tokens from this position on, where others are
+/// asked only for those after the last. For systems between `Head` and `Emit`; what is picked stays the same.
+#[derive(Component, Clone, Copy, Debug)]
+#[component(immutable)]
+pub struct LogitsFrom(pub usize);
+
 /// What the model has made of a prompt so far.
 #[derive(Component, Clone, Debug, Default)]
 pub struct Tokens {

@@ -1,0 +1,334 @@
+//! `loquent perplexity`: how well a model predicts a text, and how far a second model is from it.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use loquent::cpu::Numerics;
+use loquent::perplexity::{Comparison, Estimate, Perplexity, PerplexityError, Scorer, Windows};
+use loquent::prelude::*;
+use serde_json::{Value, json};
+
+use super::prompt::{read_text, token_id, tokenizer};
+use super::{Backend, interrupt, model, progress};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// A checkpoint's directory [default: the demo in the binary]
+    #[arg(short, long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
+    /// Tokens in a window
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    window: usize,
+    /// Tokens from the beginning of a window to that of the next, which it scores
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    stride: usize,
+    /// Read only this many tokens of the text
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    max_tokens: Option<u32>,
+    /// What computes
+    #[arg(long, value_enum, default_value = "auto")]
+    backend: Backend,
+    /// Threads [default: one per core]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Keep activations in f32; unquantised checkpoints always do
+    #[arg(long)]
+    exact: bool,
+    /// Measure how far a second checkpoint's predictions are from the first's
+    #[arg(long, value_name = "DIR")]
+    compare: Option<PathBuf>,
+    /// How the second computes [default: as the first]
+    #[arg(long, value_enum, requires = "compare")]
+    compare_numerics: Option<Computation>,
+    /// Fail if perplexity changes by more than this part of itself, up or down
+    #[arg(long, value_name = "X", default_value_t = 0.005, requires = "compare", value_parser = threshold)]
+    delta_threshold: f64,
+    /// Write a JSON object in place of the table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where the tokens come from.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct Source {
+    /// The text, in UTF-8
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// Token ids instead of text, separated by commas or white space; works without a tokenizer
+    #[arg(long, value_name = "FILE")]
+    ids: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Computation {
+    /// By activations in eight bits where weights have four
+    Fast,
+    /// By activations in f32
+    Exact,
+}
+
+fn threshold(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(threshold) if threshold >= 0.0 => Ok(threshold),
+        _ => Err("expected a number of at least 0".to_owned()),
+    }
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let (Backend::Auto | Backend::Cpu) = args.backend;
+    let windows = Windows::new(args.window, args.stride);
+    let windows = windows.unwrap_or_else(|error| super::wrong_usage(&error.to_string()));
+    let content = args.source.read()?;
+    interrupt::watch()?;
+
+    let numerics = model::numerics(args.exact);
+    let mut first = Model::open(args.model.as_deref(), numerics)?;
+    let mut second = match &args.compare {
+        None => None,
+        Some(directory) => {
+            let numerics = args.compare_numerics.map_or(numerics, |found| match found {
+                Computation::Fast => Numerics::Fast,
+                Computation::Exact => Numerics::Exact,
+            });
+            Some(Model::open(Some(directory), numerics)?)
+        }
+    };
+    let mut text = content.encode(&first)?;
+    if let Some(second) = &second {
+        first.check_comparable(second, &content, &text)?;
+    }
+    text.truncate(args.max_tokens.map_or(usize::MAX, |most| most as usize));
+
+    let mut scorer = first.load(args.threads)?;
+    let mut other = second.as_mut().map(|second| second.load(args.threads)).transpose()?;
+    let bar = progress::bar(text.len() as u64, "scoring {bar:30} {pos}/{len} tokens, {per_sec}, {eta} left");
+    let show = |found: loquent::perplexity::Progress| {
+        bar.set_length(found.total as u64);
+        bar.set_position(found.scored as u64);
+        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let started = Instant::now();
+    let found = match &mut other {
+        None => scorer.measure(&text, windows, show).map(Found::One),
+        Some(other) => Scorer::compare(&mut scorer, other, &text, windows, show).map(Found::Two),
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    let found = match found {
+        Err(PerplexityError::Stopped) => return Ok(ExitCode::from(super::INTERRUPTED)),
+        found => found?,
+    };
+    let report = Report { args, first, second, found, workers: scorer.world().resource::<Workers>(), seconds };
+    let text = if args.json { format!("{}\n", report.json()) } else { report.table() };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What was read of the source.
+enum Content {
+    Text(String),
+    Ids(Vec<u32>),
+}
+
+impl Source {
+    fn read(&self) -> anyhow::Result<Content> {
+        match (&self.text, &self.ids) {
+            (_, Some(file)) => read_ids(file).map(Content::Ids),
+            (Some(file), None) => read_text(file).map(Content::Text),
+            (None, None) => super::wrong_usage("there is no text: give --text FILE or --ids FILE"),
+        }
+    }
+}
+
+fn read_ids(file: &Path) -> anyhow::Result<Vec<u32>> {
+    let text = read_text(file)?;
+    let ids = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|id| !id.is_empty());
+    let id = |(index, id): (usize, &str)| {
+        let shown: String = id.chars().take(20).collect();
+        token_id(id).with_context(|| format!("{}: entry {index} is {shown:?}: expected a token id", file.display()))
+    };
+    ids.enumerate().map(id).collect()
+}
+
+impl Content {
+    /// The tokens of `model`; special tokens are not added.
+    fn encode(&self, model: &Model) -> anyhow::Result<Vec<u32>> {
+        match self {
+            Self::Ids(ids) => Ok(ids.clone()),
+            Self::Text(text) => Ok(tokenizer(&model.checkpoint, "--text", "--ids")?.encode(text, false)?),
+        }
+    }
+}
+
+/// A model that is not loaded yet.
+struct Model {
+    name: String,
+    numerics: Numerics,
+    checkpoint: Checkpoint,
+}
+
+impl Model {
+    fn open(directory: Option<&Path>, numerics: Numerics) -> anyhow::Result<Self> {
+        let name = directory.map_or("demo".to_owned(), |directory| directory.display().to_string());
+        Ok(Self { name, numerics, checkpoint: model::open(directory)? })
+    }
+
+    /// Refuses, before either is loaded, models that predict different tokens.
+    fn check_comparable(&self, second: &Self, content: &Content, text: &[u32]) -> anyhow::Result<()> {
+        let [first_size, second_size] = [self, second].map(|model| model.checkpoint.config.vocab_size);
+        if first_size != second_size {
+            let (first, second) = (self.name.clone(), second.name.clone());
+            bail!(PerplexityError::Vocabularies { first, first_size, second, second_size });
+        }
+        if second.checkpoint.tokenizer.is_some() && content.encode(second)? != text {
+            bail!("{} turns the text into other tokens: expected those of {}", second.name, self.name);
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, threads: Option<u16>) -> anyhow::Result<Scorer> {
+        let config = self.checkpoint.config.clone();
+        let loaded = model::spawn(&config, &mut self.checkpoint, threads.map(usize::from), self.numerics)?;
+        self.checkpoint.warn_of_left_over();
+        Ok(Scorer::new(&self.name, loaded.world))
+    }
+
+    fn json(&self, found: &Perplexity) -> Value {
+        let perplexity = found.perplexity();
+        json!({
+            "model": self.name, "numerics": numerics_name(self.numerics),
+            "nll": found.nll.value, "nll_standard_error": found.nll.standard_error,
+            "perplexity": perplexity.value, "perplexity_standard_error": perplexity.standard_error,
+        })
+    }
+
+    fn line(&self, found: &Perplexity) -> String {
+        format!(
+            "{}, {}: perplexity {}, mean nll {}\n",
+            self.name,
+            numerics_name(self.numerics),
+            with_error(found.perplexity(), 5),
+            with_error(found.nll, 6),
+        )
+    }
+}
+
+fn numerics_name(numerics: Numerics) -> &'static str {
+    match numerics {
+        Numerics::Fast => "fast",
+        Numerics::Exact => "exact",
+    }
+}
+
+enum Found {
+    One(Perplexity),
+    Two(Comparison),
+}
+
+/// All there is to say at the end.
+struct Report<'a> {
+    args: &'a Args,
+    first: Model,
+    second: Option<Model>,
+    found: Found,
+    workers: &'a Workers,
+    seconds: f64,
+}
+
+impl Report<'_> {
+    fn first_found(&self) -> &Perplexity {
+        match &self.found {
+            Found::One(found) => found,
+            Found::Two(found) => &found.first,
+        }
+    }
+
+    /// The second model and what it was found to predict.
+    fn comparison(&self) -> Option<(&Model, &Comparison)> {
+        match (&self.second, &self.found) {
+            (Some(second), Found::Two(found)) => Some((second, found)),
+            _ => None,
+        }
+    }
+
+    fn passed(&self) -> bool {
+        self.comparison().is_none_or(|(_, found)| found.is_within(self.args.delta_threshold))
+    }
+
+    fn tokens_per_second(&self) -> f64 {
+        self.first_found().tokens as f64 / self.seconds
+    }
+
+    fn json(&self) -> Value {
+        let Args { window, stride, .. } = self.args;
+        let mut done = self.first.json(self.first_found());
+        done["event"] = "done".into();
+        let settings = json!({
+            "tokens": self.first_found().tokens, "window": window, "stride": stride, "seconds": self.seconds,
+            "tokens_per_second": self.tokens_per_second(), "backend": "cpu",
+            "isa": self.workers.isa().to_string(), "threads": self.workers.threads(),
+        });
+        let compare = self.comparison().map(|(second, found)| {
+            let mut compare = second.json(&found.second);
+            let mut add = |name: &str, estimate: Estimate| {
+                compare[name] = estimate.value.into();
+                compare[format!("{name}_standard_error")] = estimate.standard_error.into();
+            };
+            add("nll_difference", found.difference);
+            add("perplexity_ratio", found.ratio());
+            add("kl_divergence", found.divergence);
+            add("same_likeliest", found.same_likeliest);
+            compare["delta_threshold"] = self.args.delta_threshold.into();
+            compare["passed"] = self.passed().into();
+            compare
+        });
+        for (name, value) in settings.as_object().into_iter().flatten() {
+            done[name] = value.clone();
+        }
+        if let Some(compare) = compare {
+            done["compare"] = compare;
+        }
+        done
+    }
+
+    fn table(&self) -> String {
+        let Args { window, stride, delta_threshold, .. } = self.args;
+        let mut text = self.first.line(self.first_found());
+        if let Some((second, found)) = self.comparison() {
+            let percent = |estimate: Estimate| Estimate {
+                value: 100.0 * estimate.value,
+                standard_error: estimate.standard_error.map(|error| 100.0 * error),
+            };
+            let change = percent(found.relative_change());
+            text += &second.line(&found.second);
+            text += &format!("difference of the mean nll   {}\n", with_error(found.difference, 6));
+            text += &format!("ratio of the perplexities    {}\n", with_error(found.ratio(), 6));
+            text += &format!("mean KL divergence           {}\n", with_error(found.divergence, 6));
+            text += &format!("same likeliest token, %      {}\n", with_error(percent(found.same_likeliest), 3));
+            let (verdict, allowed) = (if self.passed() { "PASS" } else { "FAIL" }, 100.0 * delta_threshold);
+            text += &format!("{verdict}: perplexity changes by {} %, of {allowed} % allowed\n", with_error(change, 3));
+        }
+        let (tokens, speed) = (self.first_found().tokens, self.tokens_per_second());
+        let (threads, isa) = (self.workers.threads(), self.workers.isa());
+        text += &format!(
+            "{tokens} tokens at {speed:.1}/s, in windows of {window} every {stride}, {threads} threads, {isa}\n"
+        );
+        text
+    }
+}
+
+/// A figure with its standard error.
+fn with_error(estimate: Estimate, digits: usize) -> String {
+    match estimate.standard_error {
+        Some(error) => format!("{:.digits$} ± {error:.digits$}", estimate.value),
+        None => format!("{:.digits$}", estimate.value),
+    }
+}

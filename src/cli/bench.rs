@@ -124,7 +124,7 @@ impl Args {
             (name, config, loaded)
         };
         let memory = vec![1u8; BANDWIDTH_BYTES];
-        let model::Loaded { world, bytes_per_token } = loaded;
+        let model::Loaded { world, bytes_per_token, .. } = loaded;
         Ok(Bench { name, config, world, bytes_per_token, memory, repetitions: Vec::new() })
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Loaded {
     pub(super) world: World,
     /// The bytes of weights that decoding a token reads: all, but for an embedding that is not the head as well.
     pub(super) bytes_per_token: usize,
+    /// How it computes in fact: without weights of four bits, there is nothing to make fast.
+    pub(super) numerics: Numerics,
 }
 
 /// Loads the model of `config`, its tensors from `source`, onto `threads` threads of the CPU.
@@ -69,9 +71,10 @@ where
     load::spawn_model(&mut world, config, &mut shown)?;
     shown.bar.finish_and_clear();
     let bytes_per_token = shown.bytes_per_token;
-    cpu::pack(&mut world, numerics)?;
+    let packed = cpu::pack(&mut world, numerics)?;
     load::check_mixers::<Cpu>(&mut world)?;
-    Ok(Loaded { world, bytes_per_token })
+    let numerics = if packed > 0 { Numerics::Fast } else { Numerics::Exact };
+    Ok(Loaded { world, bytes_per_token, numerics })
 }
 
 /// A source whose progress is shown.

@@ -198,6 +198,7 @@ impl Model {
         let config = self.checkpoint.config.clone();
         let loaded = model::spawn(&config, &mut self.checkpoint, threads.map(usize::from), self.numerics)?;
         self.checkpoint.warn_of_left_over();
+        self.numerics = loaded.numerics;
         Ok(Scorer::new(&self.name, loaded.world))
     }
 
@@ -215,8 +216,8 @@ impl Model {
             "{}, {}: perplexity {}, mean nll {}\n",
             self.name,
             numerics_name(self.numerics),
-            with_error(found.perplexity(), 5),
-            with_error(found.nll, 6),
+            with_error(found.perplexity()),
+            with_error(found.nll),
         )
     }
 }
@@ -309,12 +310,12 @@ impl Report<'_> {
             };
             let change = percent(found.relative_change());
             text += &second.line(&found.second);
-            text += &format!("difference of the mean nll   {}\n", with_error(found.difference, 6));
-            text += &format!("ratio of the perplexities    {}\n", with_error(found.ratio(), 6));
-            text += &format!("mean KL divergence           {}\n", with_error(found.divergence, 6));
-            text += &format!("same likeliest token, %      {}\n", with_error(percent(found.same_likeliest), 3));
+            text += &format!("difference of the mean nll   {}\n", with_error(found.difference));
+            text += &format!("ratio of the perplexities    {}\n", with_error(found.ratio()));
+            text += &format!("mean KL divergence           {}\n", with_error(found.divergence));
+            text += &format!("same likeliest token, %      {}\n", with_error(percent(found.same_likeliest)));
             let (verdict, allowed) = (if self.passed() { "PASS" } else { "FAIL" }, 100.0 * delta_threshold);
-            text += &format!("{verdict}: perplexity changes by {} %, of {allowed} % allowed\n", with_error(change, 3));
+            text += &format!("{verdict}: perplexity changes by {} %, of {allowed} % allowed\n", with_error(change));
         }
         let (tokens, speed) = (self.first_found().tokens, self.tokens_per_second());
         let (threads, isa) = (self.workers.threads(), self.workers.isa());
@@ -325,10 +326,13 @@ impl Report<'_> {
     }
 }
 
-/// A figure with its standard error.
-fn with_error(estimate: Estimate, digits: usize) -> String {
+/// A figure to two digits of its standard error.
+fn with_error(estimate: Estimate) -> String {
     match estimate.standard_error {
-        Some(error) => format!("{:.digits$} ± {error:.digits$}", estimate.value),
-        None => format!("{:.digits$}", estimate.value),
+        Some(error) if error > 0.0 && error.is_finite() => {
+            let digits = (1.0 - error.log10().floor()).clamp(0.0, 15.0) as usize;
+            format!("{:.digits$} ± {error:.digits$}", estimate.value)
+        }
+        _ => format!("{:.6}", estimate.value),
     }
 }

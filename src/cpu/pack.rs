@@ -167,12 +167,14 @@ impl MapTensors<Mapped, Shapes> for PanelCount {
 /// Turns every mapped model and layer of `world` into its [`Cpu`] form, on the threads of its [`Workers`]. The mapped form
 /// goes, piece by piece, and with it the file's pages of all that was packed.
 ///
+/// Returns how many bytes are packed: none, unless weights have four bits and are to be multiplied fast.
+///
 /// # Errors
 /// If there is no memory. The world is then as it was.
 ///
 /// # Panics
 /// If the world has no [`Workers`], which [`add_systems`](super::add_systems) brings.
-pub fn pack(world: &mut World, numerics: Numerics) -> Result<(), PackError> {
+pub fn pack(world: &mut World, numerics: Numerics) -> Result<usize, PackError> {
     let mut count = PanelCount { panels: 0, numerics };
     let Ok(()) = count_panels(world, &mut count);
     let bytes = count.panels * size_of::<Panel>();
@@ -180,7 +182,7 @@ pub fn pack(world: &mut World, numerics: Numerics) -> Result<(), PackError> {
     world.resource_scope(|world, workers: Mut<Workers>| {
         let Ok(()) = pack_all(world, &mut Packer { arena, workers: &workers, numerics });
     });
-    Ok(())
+    Ok(bytes)
 }
 
 fn count_panels(world: &mut World, count: &mut PanelCount) -> Result<(), Infallible> {

@@ -7,7 +7,11 @@ use bevy_ecs::prelude::*;
 use loquent::cpu::Numerics;
 use loquent::cpu::kernels::Isa;
 use loquent::prelude::*;
+use loquent::schedule::{Cursor, EndStep};
+use loquent::world::activations::Logits;
+use loquent::world::batch::Batch;
 use loquent::world::cache::{Caches, DeltaState, KvCache};
+use loquent::world::sequence::LogitsFrom;
 use support::{default_world, fixtures, generate, logits, run, some_prompt, spawn, take, vocab_size, world};
 
 /// The same bits, not merely close.
@@ -106,4 +110,57 @@ fn despawning_a_sequence_frees_its_caches() {
     world.despawn(sequence);
     assert_eq!(count(&mut world), 0);
     assert_eq!(advance(&mut world, Budget::Step), Progress::Idle);
+}
+
+#[test]
+fn more_sequences_than_a_group_of_logits_holds_get_what_they_get_alone() {
+    let mut world = default_world(&fixtures()[0]);
+    let vocab = vocab_size(&mut world);
+    let prompts: Vec<Vec<u32>> = (1..=70).map(|length| some_prompt(length % 9 + 1, vocab)).collect();
+    let alone: Vec<_> = prompts.iter().map(|prompt| generate(&mut world, prompt, 3)).collect();
+    for budget in [Budget::Step, Budget::Pieces(1)] {
+        world.insert_resource(MaxRows(1000));
+        let sequences: Vec<_> = prompts.iter().map(|prompt| spawn(&mut world, prompt, 3)).collect();
+        run(&mut world, budget);
+        for (sequence, alone) in sequences.into_iter().zip(&alone) {
+            assert_eq!(&take(&mut world, sequence), alone);
+        }
+    }
+}
+
+/// The rows of logits that were computed, with their positions.
+#[derive(Resource, Default)]
+struct Seen(Vec<(u32, Vec<f32>)>);
+
+fn note(cursor: Res<Cursor>, batch: Res<Batch>, logits: Res<Logits<Cpu>>, mut seen: ResMut<Seen>) {
+    for (index, (_, row)) in cursor.logit_rows(&batch).enumerate() {
+        seen.0.push((batch.positions[row], logits.0.row(index).to_vec()));
+    }
+}
+
+#[test]
+fn logits_from_within_a_prompt_are_those_after_its_beginnings() {
+    for checkpoint in fixtures() {
+        let mut world = default_world(&checkpoint);
+        let prompt = some_prompt(90, vocab_size(&mut world));
+        let expected: Vec<_> = (10..90).map(|last| logits(&mut world, &prompt[..=last], Budget::Step)).collect();
+        let tokens = generate(&mut world, &prompt, 3);
+        world.init_resource::<Seen>();
+        world.schedule_scope(EndStep, |_, schedule| {
+            schedule.add_systems(note.in_set(StepSystems::Sample));
+        });
+        for (rows, budget) in [(256, Budget::Step), (256, Budget::Pieces(1)), (33, Budget::Pieces(2))] {
+            world.insert_resource(MaxRows(rows));
+            let sequence = spawn(&mut world, &prompt, 3);
+            world.entity_mut(sequence).insert(LogitsFrom(10));
+            run(&mut world, budget);
+            assert_eq!(take(&mut world, sequence), tokens, "what is picked stays the same");
+            let seen = std::mem::take(&mut world.resource_mut::<Seen>().0);
+            let positions: Vec<u32> = seen.iter().map(|&(position, _)| position).collect();
+            assert_eq!(positions, (10..92).collect::<Vec<_>>(), "of the prompt, then of what it continued");
+            for ((position, found), expected) in seen.iter().zip(&expected) {
+                assert_same(found, expected, &format!("{} at {position}", checkpoint.display()));
+            }
+        }
+    }
 }

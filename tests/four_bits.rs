@@ -3,33 +3,23 @@
 mod support;
 
 use std::fs::{self, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bevy_ecs::prelude::*;
-use loquent::convert::{Conversion, Options};
 use loquent::cpu::kernels::Isa;
 use loquent::cpu::{Cpu, Matrix, Numerics};
 use loquent::prelude::*;
 use loquent::world::mlp::Mlp;
 use loquent::world::model::Model;
-use support::{default_world, exact_world, fixtures, generate, golden, logits, some_prompt, vocab_size, world};
-use tempfile::TempDir;
+use support::{
+    default_world, demo_in_four_bits, exact_world, fixtures, generate, golden, logits, some_prompt, vocab_size, world,
+};
 
 /// Small converted checkpoints whose rows are whole blocks, so that the fast path takes them.
 fn packable_fixtures() -> Vec<PathBuf> {
     let found: Vec<PathBuf> = fixtures().into_iter().filter(|path| is_packed(&mut default_world(path))).collect();
     assert!(found.len() >= 2, "expected converted fixtures, found {found:?}");
     found
-}
-
-/// The demo model in four bits, in a directory of its own.
-fn demo_in_four_bits() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().expect("a directory");
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo");
-    let converted = folder.path().join("q4");
-    let conversion = Conversion::plan(&demo, &converted, Options::default()).expect("a plan");
-    conversion.run(|_| std::ops::ControlFlow::Continue(())).expect("a conversion");
-    (folder, converted)
 }
 
 /// Whether every matrix looked at is packed; none may differ from the others.

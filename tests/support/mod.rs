@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel};
+use loquent::convert::{Conversion, Options};
 use loquent::cpu::kernels::Isa;
 use loquent::cpu::{self, Cpu, Numerics, Workers};
 use loquent::prelude::*;
 use loquent::schedule::{BeginStep, EndStep, LayerPass, load};
 use loquent::world::activations::Logits;
 use serde::Deserialize;
+use tempfile::TempDir;
 
 /// The checkpoints that `tests/fixtures/make.py` wrote.
 pub fn fixtures() -> Vec<PathBuf> {
@@ -40,6 +42,20 @@ pub fn golden(fixture: &Path, file: &str, vocab_size: usize) -> Vec<(Golden, Vec
     let logits: Vec<f32> = bytes.chunks_exact(4).map(|x| f32::from_le_bytes([x[0], x[1], x[2], x[3]])).collect();
     assert_eq!(logits.len(), golden.len() * vocab_size, "{}", fixture.display());
     golden.into_iter().zip(logits.chunks_exact(vocab_size).map(<[f32]>::to_vec)).collect()
+}
+
+/// The demo model as it was trained.
+pub fn demo() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo")
+}
+
+/// The demo model in four bits, in a directory of its own.
+pub fn demo_in_four_bits() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a directory");
+    let converted = folder.path().join("q4");
+    let conversion = Conversion::plan(&demo(), &converted, Options::default()).expect("a plan");
+    conversion.run(|_| std::ops::ControlFlow::Continue(())).expect("a conversion");
+    (folder, converted)
 }
 
 /// A world with the model of `checkpoint` on the CPU. Two systems whose order matters but is not fixed are an error.

@@ -16,21 +16,18 @@ use loquent::world::storage::{MapTensors, Mapped, Shapes};
 use super::progress;
 
 #[cfg(feature = "demo")]
-static DEMO: [(&str, Bytes); 6] = [
-    ("config.json", Bytes::from_static(include_bytes!("../../assets/demo/config.json"))),
-    ("generation_config.json", Bytes::from_static(include_bytes!("../../assets/demo/generation_config.json"))),
-    ("model.safetensors", Bytes::from_static(include_bytes!("../../assets/demo/model.safetensors"))),
-    ("tokenizer.json", Bytes::from_static(include_bytes!("../../assets/demo/tokenizer.json"))),
-    ("tokenizer_config.json", Bytes::from_static(include_bytes!("../../assets/demo/tokenizer_config.json"))),
-    ("chat_template.jinja", Bytes::from_static(include_bytes!("../../assets/demo/chat_template.jinja"))),
-];
+static DEMO: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/assets/demo-q4");
 
 /// Opens the checkpoint in `directory`, or the demo where none is given.
 pub(super) fn open(directory: Option<&Path>) -> anyhow::Result<Checkpoint> {
     match directory {
         Some(directory) => Ok(Checkpoint::open(directory)?),
         #[cfg(feature = "demo")]
-        None => Ok(Checkpoint::from_files("demo", &DEMO)?),
+        None => {
+            let name = |file: &include_dir::File<'static>| file.path().to_str().expect("names in ASCII");
+            let files: Vec<_> = DEMO.files().map(|file| (name(file), Bytes::from_static(file.contents()))).collect();
+            Ok(Checkpoint::from_files("demo", &files)?)
+        }
         #[cfg(not(feature = "demo"))]
         None => {
             anyhow::bail!("no model: this binary was built without the demo; name a checkpoint's directory with -m")

@@ -60,10 +60,11 @@ fn quantised(folder: &TempDir) -> String {
 
 #[test]
 fn json_has_the_figures_and_what_they_are_of() {
-    let found = json(&["--text", TEXT, "--window", "128", "--stride", "64", "--exact", "-t", "1"], 0);
+    let windows = ["--window", "128", "--stride", "64"];
+    let found = json(&[&["-m", "assets/demo", "--text", TEXT, "--exact", "-t", "1"][..], &windows].concat(), 0);
     assert_eq!(
         (&found["event"], &found["model"], &found["numerics"]),
-        (&"done".into(), &"demo".into(), &"exact".into())
+        (&"done".into(), &"assets/demo".into(), &"exact".into())
     );
     assert_eq!((&found["tokens"], &found["window"], &found["stride"]), (&527.into(), &128.into(), &64.into()));
     assert_eq!((&found["backend"], &found["threads"]), (&"cpu".into(), &1.into()));

@@ -224,3 +224,11 @@ fn the_tokenizers_other_files_come_along() {
     }
     assert!(!out.join("training_args.bin").exists());
 }
+
+#[test]
+fn the_demo_in_the_binary_is_the_trained_one_converted() {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    let (_folder, out) = place();
+    convert(&assets.join("demo"), &out, Options { search: Search::LeastSquares, ..Options::default() }).unwrap();
+    assert_eq!(content(&out), content(&assets.join("demo-q4")));
+}

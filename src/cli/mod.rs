@@ -28,7 +28,6 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one")]
 enum Command {
     /// Continue a text, or answer in a chat
     Generate(generate::Args),

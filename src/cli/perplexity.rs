@@ -124,7 +124,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     bar.finish_and_clear();
     let found = match found {
         Err(PerplexityError::Stopped) => return Ok(ExitCode::from(super::INTERRUPTED)),
-        found => found?,
+        found => found.with_context(|| format!("cannot score {}", args.source.file().display()))?,
     };
     let report = Report { args, first, second, found, workers: scorer.world().resource::<Workers>(), seconds };
     let text = if args.json { format!("{}\n", report.json()) } else { report.table() };
@@ -139,11 +139,15 @@ enum Content {
 }
 
 impl Source {
+    fn file(&self) -> &Path {
+        let file = self.ids.as_ref().or(self.text.as_ref());
+        file.unwrap_or_else(|| super::wrong_usage("there is no text: give --text FILE or --ids FILE"))
+    }
+
     fn read(&self) -> anyhow::Result<Content> {
-        match (&self.text, &self.ids) {
-            (_, Some(file)) => read_ids(file).map(Content::Ids),
-            (Some(file), None) => read_text(file).map(Content::Text),
-            (None, None) => super::wrong_usage("there is no text: give --text FILE or --ids FILE"),
+        match self.ids {
+            Some(_) => read_ids(self.file()).map(Content::Ids),
+            None => read_text(self.file()).map(Content::Text),
         }
     }
 }

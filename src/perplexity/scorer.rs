@@ -72,7 +72,7 @@ impl Scorer {
         mut progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Perplexity, PerplexityError> {
         let mut run = Run::begin(self, text, windows)?;
-        while run.to_next_scores(&mut progress)? {}
+        while run.score_next(&mut progress)? {}
         Ok(Perplexity::of(&run.finish()?.0))
     }
 
@@ -100,9 +100,9 @@ impl Scorer {
         second.scores().reference = Some(Reference::default());
         // The first is a group of rows ahead; what both have scored is shown.
         let mut both = 0;
-        while first.to_next_scores(&mut |own| progress(Progress { scored: both, ..own }))? {
+        while first.score_next(&mut |own| progress(Progress { scored: both, ..own }))? {
             first.lend_logits(&mut second);
-            let scored = second.to_next_scores(&mut |own| {
+            let scored = second.score_next(&mut |own| {
                 both = own.scored;
                 progress(own)
             })?;
@@ -111,7 +111,7 @@ impl Scorer {
                 return Err(out_of_step);
             }
         }
-        if second.to_next_scores(&mut progress)? {
+        if second.score_next(&mut progress)? {
             return Err(out_of_step);
         }
         let ((first, _), (second, divergences)) = (first.finish()?, second.finish()?);
@@ -170,10 +170,7 @@ impl<'s> Run<'s> {
     }
 
     /// Advances until a group of rows is scored; `false` if none is left.
-    fn to_next_scores(
-        &mut self,
-        progress: &mut impl FnMut(Progress) -> ControlFlow<()>,
-    ) -> Result<bool, PerplexityError> {
+    fn score_next(&mut self, progress: &mut impl FnMut(Progress) -> ControlFlow<()>) -> Result<bool, PerplexityError> {
         self.scores().last = Scored::default();
         loop {
             self.end_windows();

@@ -169,14 +169,14 @@ fn files_must_hold_what_they_should() {
     assert_fails(&["--text", &wrong], 1, &[&wrong, "not UTF-8", "byte 3 is 0xff"]);
     assert_fails(&["--ids", &wrong], 1, &[&wrong, "not UTF-8"]);
     let empty = file(&folder, "empty.txt", "");
-    assert_fails(&["--text", &empty], 1, &["0 tokens", "at least 2"]);
-    assert_fails(&["--ids", &empty], 1, &["0 tokens", "at least 2"]);
+    assert_fails(&["--text", &empty], 1, &[&empty, "0 tokens", "at least 2"]);
+    assert_fails(&["--ids", &empty], 1, &[&empty, "0 tokens", "at least 2"]);
     for id in ["x", "-1", "4294967296", "1.5", "1;2"] {
         let wrong = file(&folder, "ids.txt", format!("7 {id} 8"));
         assert_fails(&["--ids", &wrong], 1, &[&wrong, "entry 1", id, "expected a token id"]);
     }
     let beyond = file(&folder, "beyond.txt", "7 2048 8");
-    assert_fails(&["--ids", &beyond], 1, &["demo", "token 1 of the text is 2048", "2048"]);
+    assert_fails(&["--ids", &beyond], 1, &[&beyond, "demo", "token 1 of the text is 2048", "2048"]);
     assert_fails(&["--text", TEXT, "--window", "2049"], 1, &["demo", "window is 2049", "at most 2048"]);
     assert_fails(&["-m", TIED, "--text", TEXT], 1, &["--text needs a tokenizer", "--ids works without"]);
     assert_fails(&["--text", TEXT, "-m", "no/such"], 1, &["no/such"]);

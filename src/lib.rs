@@ -19,6 +19,7 @@
 pub mod checkpoint;
 pub mod convert;
 pub mod cpu;
+pub mod inspect;
 pub mod perplexity;
 pub mod quant;
 pub mod schedule;

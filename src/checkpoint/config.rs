@@ -21,6 +21,8 @@ const DIMENSION: RangeInclusive<usize> = 1..=1 << 20;
 const VOCABULARY: RangeInclusive<usize> = 1..=1 << 31;
 const LAYERS: RangeInclusive<usize> = 1..=4096;
 const POSITIONS: RangeInclusive<usize> = 1..=1 << 31;
+/// Has the same name in both layouts.
+pub(crate) const HEAD: &str = "lm_head.weight";
 
 /// How a layer mixes tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +49,15 @@ impl Layout {
         match self {
             Self::Multimodal => "model.language_model.",
             Self::TextOnly => "model.",
+        }
+    }
+
+    /// The name in a file of what is called `name` in the text model, e.g. `layers.0.mlp.up_proj.weight`.
+    #[must_use]
+    pub fn full_name(self, name: &str) -> String {
+        match name {
+            HEAD => HEAD.to_owned(),
+            name => format!("{}{name}", self.tensor_prefix()),
         }
     }
 }

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::config::ModelConfig;
-use super::error::CheckpointError;
+use super::error::{CheckpointError, Faults};
 use super::json::{self, Fields, describe};
 use super::source::{Place, Source, is_plain_name};
 use super::tensor::{MOST_DIMENSIONS, Tensor};
@@ -27,32 +26,51 @@ pub(super) struct Entry {
     /// The index, to be named where it is at odds with something.
     index: PathBuf,
     pub(super) place: Place,
-    format: Format,
-    shape: Vec<usize>,
+    pub(super) format: Format,
+    pub(super) shape: Vec<usize>,
 }
 
 impl Entry {
     /// The tensor, if the index and its own file say that it has `shape`, and its values are sound.
     pub(super) fn tensor(&self, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+        self.check_shape(shape)?;
+        let taken = tensor_file::take(&self.place, self.format, &self.name, shape)?;
+        taken.ok_or_else(|| self.no_such_file())
+    }
+
+    /// Where its elements begin in its file, if the index and the file say that it has `shape`.
+    pub(super) fn offset(&self, shape: &[usize]) -> Result<u64, CheckpointError> {
+        self.check_shape(shape)?;
+        let offset = tensor_file::offset(&self.place, self.format, &self.name, shape)?;
+        offset.ok_or_else(|| self.no_such_file())
+    }
+
+    fn check_shape(&self, shape: &[usize]) -> Result<(), CheckpointError> {
         if self.shape != shape {
             let (expected, found) = (format!("shape {shape:?}"), format!("{:?}", self.shape));
             return Err(CheckpointError::tensor(&self.index, &self.name, expected, found));
         }
-        tensor_file::take(&self.place, self.format, &self.name, shape)?.ok_or_else(|| {
-            let expected = format!("the tensor that {INDEX} names");
-            CheckpointError::file(&self.place.path, expected, "no such file")
-        })
+        Ok(())
+    }
+
+    fn no_such_file(&self) -> CheckpointError {
+        CheckpointError::file(&self.place.path, format!("the tensor that {INDEX} names"), "no such file")
     }
 }
 
-/// All tensors that the index promises; `None` where there is no index.
-pub(super) fn read(source: Source<'_>, config: &ModelConfig) -> Result<Option<Vec<Entry>>, CheckpointError> {
+/// All tensors that the index promises, without those that `faults` had to be told of; `None` where there is no index.
+/// `rotation_seed` is the configuration's.
+pub(super) fn read(
+    source: Source<'_>,
+    rotation_seed: Option<u64>,
+    faults: Faults<'_>,
+) -> Result<Option<Vec<Entry>>, CheckpointError> {
     let Some(text) = source.text(INDEX, LARGEST_INDEX)? else { return Ok(None) };
     let path = source.path(INDEX);
     let value = json::parse(&path, &text)?;
     let (at, items) = match &value {
         Value::Array(items) => ("", items.as_slice()),
-        Value::Object(_) => ("tensors", rotated(Fields::of(&path, &value)?, config)?),
+        Value::Object(_) => ("tensors", rotated(Fields::of(&path, &value)?, rotation_seed, faults)?),
         other => {
             let expected = "an array of tensors, or an object that holds one";
             return Err(CheckpointError::file(&path, expected, describe(Some(other))));
@@ -62,27 +80,37 @@ pub(super) fn read(source: Source<'_>, config: &ModelConfig) -> Result<Option<Ve
     let mut entries = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let at = format!("{at}[{index}]");
-        let fields = Fields::nested(&path, &at, item)?;
-        let entry = entry(source, &path, fields)?;
-        if !files.insert(entry.place.path.clone()) {
-            return Err(fields.error("file", "a file of its own for each tensor"));
+        let fields = Fields::nested(&path, &at, item);
+        let entry = fields.and_then(|fields| {
+            let entry = entry(source, &path, fields)?;
+            if !files.insert(entry.place.path.clone()) {
+                return Err(fields.error("file", "a file of its own for each tensor"));
+            }
+            if !names.insert(entry.name.clone()) {
+                return Err(fields.error("name", "every name once"));
+            }
+            Ok(entry)
+        });
+        match entry {
+            Ok(entry) => entries.push(entry),
+            Err(error) => faults(error)?,
         }
-        if !names.insert(entry.name.clone()) {
-            return Err(fields.error("name", "every name once"));
-        }
-        entries.push(entry);
     }
     Ok(Some(entries))
 }
 
 /// The tensors of a rotated model, whose seed is known to be the configuration's.
-fn rotated<'a>(root: Fields<'a>, config: &ModelConfig) -> Result<&'a [Value], CheckpointError> {
+fn rotated<'a>(
+    root: Fields<'a>,
+    rotation_seed: Option<u64>,
+    faults: Faults<'_>,
+) -> Result<&'a [Value], CheckpointError> {
     let seed = root.get(SEED).and_then(Value::as_u64);
     let seed = seed.ok_or_else(|| root.error(SEED, "the rotation's seed, an integer from 0 to 2^64 - 1"))?;
-    if let Some(other) = config.rotation_seed
+    if let Some(other) = rotation_seed
         && seed != other
     {
-        return Err(root.error(SEED, format!("{other}, which config.json has as quarot_rotation_seed")));
+        faults(root.error(SEED, format!("{other}, which config.json has as quarot_rotation_seed")))?;
     }
     if let Some(promotion) = root.object("promotion")? {
         // What a converter notes about its own checks: nothing to go by, but what it says should be readable.

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::chat::ChatTemplate;
-use super::config::ModelConfig;
+use super::config::{HEAD, ModelConfig};
 use super::converted;
-use super::error::{CheckpointError, Excerpt};
+use super::error::{CheckpointError, Excerpt, Faults};
 use super::generation::GenerationConfig;
 use super::json::{self, Fields};
 use super::safetensors;
@@ -19,12 +19,11 @@ use super::source::{Source, is_plain_name};
 use super::tensor::Tensor;
 use super::tokenizer::Tokenizer;
 
-const CONFIG: &str = "config.json";
+pub(super) const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// A thousand layers' names take three.
 const LARGEST_INDEX: u64 = 16 << 20;
-const HEAD: &str = "lm_head.weight";
 
 /// An opened checkpoint. Weights are mapped, not read; [`Checkpoint::take`] checks them.
 #[derive(Debug)]
@@ -80,7 +79,7 @@ impl Checkpoint {
     fn load_weights(source: Source<'_>) -> Result<Self, CheckpointError> {
         let config = ModelConfig::load(source, CONFIG)?;
         let generation = GenerationConfig::load(source, config.vocab_size)?;
-        let (weights, mut tensors) = find_tensors(source, &config)?;
+        let Found { file: weights, mut tensors, .. } = Found::read(source, config.rotation_seed, &mut Err)?;
         leave_out_other_models(&mut tensors);
         if config.tie_word_embeddings && tensors.remove(HEAD).is_some() {
             tracing::debug!("{HEAD} is left out: the embedding is the head");
@@ -106,13 +105,8 @@ impl Checkpoint {
 
     /// What is known of a tensor, which counts as taken from now on.
     pub(super) fn entry(&mut self, name: &str, shape: &[usize]) -> Result<&Entry, CheckpointError> {
-        let full = match name {
-            HEAD => HEAD.to_owned(),
-            name => format!("{}{name}", self.config.layout.tensor_prefix()),
-        };
-        let Some(entry) = self.tensors.get(&full) else {
-            return Err(CheckpointError::tensor(&self.weights, &full, format!("shape {shape:?}"), "no such tensor"));
-        };
+        let full = self.config.layout.full_name(name);
+        let Some(entry) = self.tensors.get(&full) else { return Err(no_such_tensor(&self.weights, &full, shape)) };
         self.taken.insert(full);
         Ok(entry)
     }
@@ -135,8 +129,12 @@ impl Checkpoint {
     }
 }
 
+pub(super) fn no_such_tensor(file: &Path, full: &str, shape: &[usize]) -> CheckpointError {
+    CheckpointError::tensor(file, full, format!("shape {shape:?}"), "no such tensor")
+}
+
 /// The source that `directory` is, if it is a directory.
-fn existing(directory: &Path) -> Result<Source<'_>, CheckpointError> {
+pub(super) fn existing(directory: &Path) -> Result<Source<'_>, CheckpointError> {
     let metadata = fs::metadata(directory).map_err(|source| CheckpointError::Io {
         file: directory.into(),
         action: "open",
@@ -164,64 +162,99 @@ impl Entry {
     }
 }
 
-/// All tensors of the checkpoint, and the file that says which there are.
-fn find_tensors(
-    source: Source<'_>,
-    config: &ModelConfig,
-) -> Result<(PathBuf, BTreeMap<String, Entry>), CheckpointError> {
-    let Some(entries) = converted::read(source, config)? else {
-        let (path, tensors) = find_shards(source)?;
-        return Ok((path, tensors.into_iter().map(|(name, entry)| (name, Entry::InShard(entry))).collect()));
-    };
-    let path = source.path(converted::INDEX);
-    for other in [SINGLE, INDEX] {
-        if source.has(other) {
-            let found = format!("{other} as well: which are meant?");
-            return Err(CheckpointError::file(&path, "no other weights beside the converted ones", found));
-        }
-    }
-    Ok((path, entries.into_iter().map(|entry| (entry.name.clone(), Entry::Converted(entry))).collect()))
+/// All tensors of a checkpoint by full name.
+pub(super) struct Found {
+    /// The file that says which there are.
+    pub(super) file: PathBuf,
+    pub(super) tensors: BTreeMap<String, Entry>,
+    /// Those that would be in files of which `faults` had to be told.
+    pub(super) unread: BTreeSet<String>,
 }
 
-/// All tensors of safetensors files, and the file that says which there are.
-fn find_shards(source: Source<'_>) -> Result<(PathBuf, BTreeMap<String, safetensors::Entry>), CheckpointError> {
-    let single = source.path(SINGLE);
-    let mut tensors = BTreeMap::new();
-    if let Some(bytes) = source.map(SINGLE)? {
-        add_shard(&mut tensors, safetensors::read(&single, &bytes)?)?;
-        return Ok((single, tensors));
-    }
-    let Some(text) = source.text(INDEX, LARGEST_INDEX)? else {
-        let expected = format!("the weights here, in {INDEX} or in {}", converted::INDEX);
-        return Err(CheckpointError::file(&single, expected, "no such file"));
-    };
-    let index = source.path(INDEX);
-    let value = json::parse(&index, &text)?;
-    let root = Fields::of(&index, &value)?;
-    let map = root.object("weight_map")?.ok_or_else(|| root.error("weight_map", "an object"))?;
-    let shards = map.entries().map(|(name, _)| shard_name(map, name)).collect::<Result<BTreeSet<_>, _>>()?;
-    for shard in shards {
-        let Some(bytes) = source.map(shard)? else {
-            let expected = format!("the shard that {INDEX} names");
-            return Err(CheckpointError::file(&source.path(shard), expected, "no such file"));
+impl Found {
+    /// Looks for them in all forms that checkpoints have. `rotation_seed` is the configuration's.
+    pub(super) fn read(
+        source: Source<'_>,
+        rotation_seed: Option<u64>,
+        faults: Faults<'_>,
+    ) -> Result<Self, CheckpointError> {
+        let Some(entries) = converted::read(source, rotation_seed, faults)? else {
+            return Self::shards(source, faults);
         };
-        add_shard(&mut tensors, safetensors::read(&source.path(shard), &bytes)?)?;
-    }
-    for (name, shard) in map.entries() {
-        let file = source.path(shard.as_str().unwrap_or_default());
-        match tensors.get(name) {
-            Some(entry) if entry.file == file => {}
-            Some(entry) => {
-                let found = format!("it in {}", entry.file.display());
-                return Err(CheckpointError::tensor(&file, name, format!("it here, as {INDEX} says"), found));
-            }
-            None => {
-                let expected = format!("it here, as {INDEX} says");
-                return Err(CheckpointError::tensor(&file, name, expected, "no such tensor"));
+        let file = source.path(converted::INDEX);
+        for other in [SINGLE, INDEX] {
+            if source.has(other) {
+                let found = format!("{other} as well: which are meant?");
+                let expected = "no other weights beside the converted ones";
+                faults(CheckpointError::file(&file, expected, found))?;
             }
         }
+        let tensors = entries.into_iter().map(|entry| (entry.name.clone(), Entry::Converted(entry))).collect();
+        Ok(Self { file, tensors, unread: BTreeSet::new() })
     }
-    Ok((index, tensors))
+
+    /// Those in safetensors files.
+    fn shards(source: Source<'_>, faults: Faults<'_>) -> Result<Self, CheckpointError> {
+        let single = source.path(SINGLE);
+        let mut tensors = BTreeMap::new();
+        let mut unread = BTreeSet::new();
+        let in_shards = |tensors: BTreeMap<String, safetensors::Entry>| {
+            tensors.into_iter().map(|(name, entry)| (name, Entry::InShard(entry))).collect()
+        };
+        if let Some(bytes) = source.map(SINGLE)? {
+            add_shard(&mut tensors, safetensors::read(&single, &bytes, faults)?, faults)?;
+            return Ok(Self { file: single, tensors: in_shards(tensors), unread });
+        }
+        let Some(text) = source.text(INDEX, LARGEST_INDEX)? else {
+            let expected = format!("the weights here, in {INDEX} or in {}", converted::INDEX);
+            return Err(CheckpointError::file(&single, expected, "no such file"));
+        };
+        let index = source.path(INDEX);
+        let value = json::parse(&index, &text)?;
+        let root = Fields::of(&index, &value)?;
+        let map = root.object("weight_map")?.ok_or_else(|| root.error("weight_map", "an object"))?;
+        let (mut shards, mut unread_shards) = (BTreeSet::new(), BTreeSet::new());
+        for (name, _) in map.entries() {
+            match shard_name(map, name) {
+                Ok(shard) => _ = shards.insert(shard),
+                Err(error) => faults(error)?,
+            }
+        }
+        for shard in shards {
+            if let Err(error) = read_shard(source, shard, &mut tensors, faults) {
+                faults(error)?;
+                unread_shards.insert(shard);
+            }
+        }
+        for (name, shard) in map.entries() {
+            let shard = shard.as_str().unwrap_or_default();
+            let file = source.path(shard);
+            let expected = || format!("it here, as {INDEX} says");
+            match tensors.get(name) {
+                Some(entry) if entry.file == file => {}
+                Some(entry) => {
+                    let found = format!("it in {}", entry.file.display());
+                    faults(CheckpointError::tensor(&file, name, expected(), found))?;
+                }
+                None if unread_shards.contains(shard) || !is_plain_name(shard) => _ = unread.insert(name.to_owned()),
+                None => faults(CheckpointError::tensor(&file, name, expected(), "no such tensor"))?,
+            }
+        }
+        Ok(Self { file: index, tensors: in_shards(tensors), unread })
+    }
+}
+
+fn read_shard(
+    source: Source<'_>,
+    shard: &str,
+    tensors: &mut BTreeMap<String, safetensors::Entry>,
+    faults: Faults<'_>,
+) -> Result<(), CheckpointError> {
+    let Some(bytes) = source.map(shard)? else {
+        let expected = format!("the shard that {INDEX} names");
+        return Err(CheckpointError::file(&source.path(shard), expected, "no such file"));
+    };
+    add_shard(tensors, safetensors::read(&source.path(shard), &bytes, faults)?, faults)
 }
 
 /// The file name an index gives for a tensor; anything that would lead out of the directory is refused.
@@ -233,21 +266,44 @@ fn shard_name<'a>(map: Fields<'a>, tensor: &str) -> Result<&'a str, CheckpointEr
 fn add_shard(
     tensors: &mut BTreeMap<String, safetensors::Entry>,
     shard: Vec<safetensors::Entry>,
+    faults: Faults<'_>,
 ) -> Result<(), CheckpointError> {
     for entry in shard {
         if let Some(other) = tensors.get(&entry.name) {
             let found = format!("it in {} as well", other.file.display());
-            return Err(CheckpointError::tensor(&entry.file, &entry.name, "it in one shard", found));
+            faults(CheckpointError::tensor(&entry.file, &entry.name, "it in one shard", found))?;
+            continue;
         }
         tensors.insert(entry.name.clone(), entry);
     }
     Ok(())
 }
 
+/// A model beside the text model, which we do not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OtherModel {
+    /// What sees.
+    VisionTower,
+    /// What predicts several tokens at once, `mtp`.
+    MultiTokenHead,
+}
+
+impl OtherModel {
+    /// That of the tensor with this full name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        match name {
+            name if name.starts_with("model.visual.") => Some(Self::VisionTower),
+            name if name.starts_with("mtp.") => Some(Self::MultiTokenHead),
+            _ => None,
+        }
+    }
+}
+
 /// Drops what belongs to models we do not run, and says so once.
 fn leave_out_other_models(tensors: &mut BTreeMap<String, Entry>) {
     let all = tensors.len();
-    tensors.retain(|name, _| !name.starts_with("model.visual.") && !name.starts_with("mtp."));
+    tensors.retain(|name, _| OtherModel::of(name).is_none());
     let left_out = all - tensors.len();
     if left_out > 0 {
         tracing::info!("{left_out} tensors of the vision tower and the multi-token head are left out");

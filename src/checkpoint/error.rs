@@ -83,6 +83,9 @@ impl CheckpointError {
     }
 }
 
+/// Told of each fault that does not keep others from being found. `Err` itself ends a reading at the first one.
+pub(super) type Faults<'a> = &'a mut dyn FnMut(CheckpointError) -> Result<(), CheckpointError>;
+
 /// Text from a file as a message may show it: quoted, control characters escaped, cut after a line's length.
 pub(super) struct Excerpt<'a>(pub(super) &'a str);
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::error::{CheckpointError, Excerpt, counted};
+use super::error::{CheckpointError, Excerpt, Faults, counted};
 use super::json::{self, Fields};
 use super::tensor::{ElementType, MOST_DIMENSIONS, Tensor};
 
@@ -24,9 +24,9 @@ pub(super) struct Entry {
     pub(super) name: String,
     pub(super) file: PathBuf,
     /// As the file says it; only three are read.
-    element_type: String,
-    shape: Vec<usize>,
-    bytes: Bytes,
+    pub(super) element_type: String,
+    pub(super) shape: Vec<usize>,
+    pub(super) bytes: Bytes,
     /// Of `bytes` in the file.
     pub(super) offset: u64,
 }
@@ -55,19 +55,25 @@ impl Entry {
     }
 }
 
-/// All tensors of a file, in the order of their bytes.
-pub(super) fn read(file: &Path, bytes: &Bytes) -> Result<Vec<Entry>, CheckpointError> {
+/// All tensors of a file, in the order of their bytes, without those that `faults` had to be told of.
+pub(super) fn read(file: &Path, bytes: &Bytes, faults: Faults<'_>) -> Result<Vec<Entry>, CheckpointError> {
     let (header, data) = split(file, bytes)?;
     let value = json::parse(file, header)?;
     let fields = Fields::of(file, &value)?;
-    let mut spans = Vec::new();
-    for (name, _) in fields.entries() {
-        if name != "__metadata__" {
-            spans.push(Span::read(file, fields, name, data.len())?);
+    let (mut spans, mut all) = (Vec::new(), true);
+    for (name, _) in fields.entries().filter(|(name, _)| *name != "__metadata__") {
+        match Span::read(file, fields, name, data.len()) {
+            Ok(span) => spans.push(span),
+            Err(error) => {
+                faults(error)?;
+                all = false;
+            }
         }
     }
     spans.sort_by_key(|span| (span.range.start, span.range.end));
-    check_tiling(file, &spans, data.len())?;
+    if all {
+        check_tiling(file, &spans, data.len())?;
+    }
     let entry = |span: Span<'_>| Entry {
         name: span.name.into(),
         file: file.into(),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use half::{bf16, f16};
 
 use super::error::CheckpointError;
-use crate::quant::{BLOCK_LEN, Block, dequantize};
+use crate::quant::{BLOCK_LEN, Block, Weight, dequantize};
 
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints are little-endian and read in place: big-endian machines are not supported");
@@ -38,6 +38,17 @@ impl ElementType {
             Self::F32 => count.checked_mul(4),
             Self::F16 | Self::Bf16 => count.checked_mul(2),
             Self::Q4 => count.div_ceil(BLOCK_LEN).checked_mul(size_of::<Block>()),
+        }
+    }
+
+    /// Writes the elements from flat index `first` on in single precision, as many as `out` holds; exact. Panics if there
+    /// are not so many, or if `bytes` are not aligned.
+    pub(crate) fn widen(self, bytes: &[u8], first: usize, out: &mut [f32]) {
+        match self {
+            Self::F32 => out.copy_from_slice(&bytemuck::cast_slice(bytes)[first..first + out.len()]),
+            Self::F16 => f16::widen(&bytemuck::cast_slice(bytes)[first..first + out.len()], out),
+            Self::Bf16 => bf16::widen(&bytemuck::cast_slice(bytes)[first..first + out.len()], out),
+            Self::Q4 => dequantize(bytemuck::cast_slice(bytes), first, out),
         }
     }
 
@@ -144,25 +155,10 @@ impl Tensor {
     /// All elements in single precision; exact, whatever they are stored as.
     #[must_use]
     pub fn to_f32(&self) -> Vec<f32> {
-        match self.element {
-            ElementType::F32 => bytemuck::cast_slice(&self.bytes).to_vec(),
-            ElementType::F16 => bytemuck::cast_slice(&self.bytes).iter().map(|&bits| half_to_f32(bits)).collect(),
-            ElementType::Bf16 => bytemuck::cast_slice(&self.bytes).iter().map(|&bits| brain_to_f32(bits)).collect(),
-            ElementType::Q4 => {
-                let mut weights = vec![0.0; self.len()];
-                dequantize(bytemuck::cast_slice(&self.bytes), 0, &mut weights);
-                weights
-            }
-        }
+        let mut values = vec![0.0; self.len()];
+        self.element.widen(&self.bytes, 0, &mut values);
+        values
     }
-}
-
-fn half_to_f32(bits: u16) -> f32 {
-    f16::from_bits(bits).to_f32()
-}
-
-fn brain_to_f32(bits: u16) -> f32 {
-    bf16::from_bits(bits).to_f32()
 }
 
 /// `bytes` at an address divisible by `alignment` (at most 4): the same ones, or a copy where a file has them elsewhere.

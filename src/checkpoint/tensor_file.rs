@@ -50,7 +50,7 @@ impl Format {
         }
     }
 
-    const fn element(self) -> ElementType {
+    pub(super) const fn element(self) -> ElementType {
         match self {
             Self::Q4 => ElementType::Q4,
             Self::F16 => ElementType::F16,
@@ -82,12 +82,30 @@ pub(super) fn take(
     tensor(&place.path, format, name, shape, &bytes).map(Some)
 }
 
+/// Where the elements begin in a file, if it has the `shape` it must have; none of them is looked at. `None` where there
+/// is no such file.
+pub(super) fn offset(
+    place: &Place,
+    format: Format,
+    name: &str,
+    shape: &[usize],
+) -> Result<Option<u64>, CheckpointError> {
+    let Some(opened) = place.open()? else { return Ok(None) };
+    let bytes = opened.map()?;
+    let payload = payload(&place.path, format, name, shape, &bytes)?;
+    Ok(Some((bytes.len() - payload.len()) as u64))
+}
+
 fn tensor(file: &Path, format: Format, name: &str, shape: &[usize], bytes: &Bytes) -> Result<Tensor, CheckpointError> {
+    Tensor::new(name, format.element(), shape.to_vec(), payload(file, format, name, shape, bytes)?)
+}
+
+fn payload(file: &Path, format: Format, name: &str, shape: &[usize], bytes: &Bytes) -> Result<Bytes, CheckpointError> {
     let (found, payload) = read(file, format, bytes)?;
     if found != shape {
         return Err(CheckpointError::tensor(file, name, format!("shape {shape:?}"), format!("{found:?}")));
     }
-    Tensor::new(name, format.element(), found, payload)
+    Ok(payload)
 }
 
 /// The shape and the payload of a file, which is known to be of the shape's size.

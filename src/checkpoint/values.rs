@@ -14,21 +14,41 @@ use crate::quant::{BLOCK_LEN, Block};
 impl Tensor {
     /// Refuses a value that is infinite or not a number, and a block that stands for no such values.
     pub(super) fn check_values(&self, file: &Path) -> Result<(), CheckpointError> {
-        let (expected, found) = match self.element() {
+        Values { element: self.element(), shape: self.shape(), start: 0, bytes: self.bytes() }
+            .check()
+            .map_err(|(expected, found)| CheckpointError::tensor(file, self.name(), expected, found))
+    }
+}
+
+/// Elements of a tensor, one after the other.
+pub(super) struct Values<'a> {
+    pub(super) element: ElementType,
+    /// Of the whole tensor.
+    pub(super) shape: &'a [usize],
+    /// The flat index of the first of these elements; in blocks, of 32.
+    pub(super) start: usize,
+    /// Aligned for the element type.
+    pub(super) bytes: &'a [u8],
+}
+
+impl Values<'_> {
+    /// What was expected and what was found, if a value or a block is not as it must be.
+    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        Err(match self.element {
             ElementType::F32 => {
-                let bits: &[u32] = bytemuck::cast_slice(self.bytes());
+                let bits: &[u32] = bytemuck::cast_slice(self.bytes);
                 let has_bad = |chunk: &[u32]| has_all_ones_u32(chunk);
                 let Some(index) = first(bits, has_bad, |bits| !f32::from_bits(bits).is_finite()) else { return Ok(()) };
                 self.not_finite(index, f32::from_bits(bits[index]))
             }
             ElementType::F16 => {
-                let bits: &[u16] = bytemuck::cast_slice(self.bytes());
+                let bits: &[u16] = bytemuck::cast_slice(self.bytes);
                 let has_bad = |chunk: &[u16]| has_all_ones_u16(chunk, 0x7c00);
                 let Some(index) = first(bits, has_bad, |bits| !f16::from_bits(bits).is_finite()) else { return Ok(()) };
                 self.not_finite(index, f16::from_bits(bits[index]).to_f32())
             }
             ElementType::Bf16 => {
-                let bits: &[u16] = bytemuck::cast_slice(self.bytes());
+                let bits: &[u16] = bytemuck::cast_slice(self.bytes);
                 let has_bad = |chunk: &[u16]| has_all_ones_u16(chunk, 0x7f80);
                 let Some(index) = first(bits, has_bad, |bits| !bf16::from_bits(bits).is_finite()) else {
                     return Ok(());
@@ -36,16 +56,16 @@ impl Tensor {
                 self.not_finite(index, bf16::from_bits(bits[index]).to_f32())
             }
             ElementType::Q4 => {
-                let blocks: &[Block] = bytemuck::cast_slice(self.bytes());
+                let blocks: &[Block] = bytemuck::cast_slice(self.bytes);
                 let Some(index) = first(blocks, has_unsound, |block| !block.is_sound()) else { return Ok(()) };
-                unsound(index, &blocks[index])
+                unsound(self.start / BLOCK_LEN + index, &blocks[index])
             }
-        };
-        Err(CheckpointError::tensor(file, self.name(), expected, found))
+        })
     }
 
     fn not_finite(&self, index: usize, value: f32) -> (&'static str, String) {
-        let at = position(index, self.shape());
+        let index = self.start + index;
+        let at = position(index, self.shape);
         ("finite values", format!("{value} at element {index} (position {at:?})"))
     }
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod generate;
+mod inspect;
 mod interrupt;
 mod model;
 mod output;
@@ -37,6 +38,8 @@ enum Command {
     Perplexity(perplexity::Args),
     /// Convert a checkpoint to four bits a weight
     Quantize(quantize::Args),
+    /// Say what is in a checkpoint's directory, and everything that is wrong with it
+    Inspect(inspect::Args),
 }
 
 /// What computes.
@@ -59,6 +62,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Perplexity(args) => perplexity::run(&args),
         Command::Quantize(args) => quantize::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
     };
     result.unwrap_or_else(|error| {
         // Whoever read our output has seen enough, as with `| head`.

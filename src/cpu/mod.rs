@@ -17,6 +17,7 @@ mod bandwidth;
 pub mod cache;
 pub mod delta_net;
 pub mod embed;
+mod footprint;
 pub mod head;
 #[allow(unsafe_code, reason = "intrinsics, and disjoint writes from several threads")]
 pub mod kernels;
@@ -28,6 +29,7 @@ mod workers;
 use bevy_ecs::prelude::*;
 
 pub use bandwidth::read_bandwidth;
+pub use footprint::{Footprint, LoadedWeight};
 pub use pack::{Matrix, Numerics, PackError, pack};
 pub use workers::{Workers, WorkersError};
 

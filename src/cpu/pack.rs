@@ -114,9 +114,9 @@ struct Packer<'a> {
 }
 
 /// Panels of a matrix that is packed, none of one that is not.
-fn panels_of(tensor: &Tensor, numerics: Numerics) -> usize {
-    match (tensor.blocks(), tensor.shape()) {
-        (Some(_), &[rows, cols]) if numerics == Numerics::Fast && cols.is_multiple_of(BLOCK_LEN) => {
+pub(super) fn panels_of(element: ElementType, shape: &[usize], numerics: Numerics) -> usize {
+    match (element, shape) {
+        (ElementType::Q4, &[rows, cols]) if numerics == Numerics::Fast && cols.is_multiple_of(BLOCK_LEN) => {
             Panels::count(rows, cols)
         }
         _ => 0,
@@ -127,7 +127,7 @@ impl MapTensors<Mapped, Cpu> for Packer<'_> {
     type Error = Infallible;
 
     fn matrix(&mut self, _: &str, tensor: &Tensor) -> Result<Matrix, Infallible> {
-        let count = panels_of(tensor, self.numerics);
+        let count = panels_of(tensor.element(), tensor.shape(), self.numerics);
         let (Some(blocks), &[rows, cols], 1..) = (tensor.blocks(), tensor.shape(), count) else {
             return Ok(Matrix::Stored(tensor.clone()));
         };
@@ -155,7 +155,7 @@ impl MapTensors<Mapped, Shapes> for PanelCount {
     type Error = Infallible;
 
     fn matrix(&mut self, _: &str, tensor: &Tensor) -> Result<Vec<usize>, Infallible> {
-        self.panels += panels_of(tensor, self.numerics);
+        self.panels += panels_of(tensor.element(), tensor.shape(), self.numerics);
         Ok(tensor.shape().to_vec())
     }
 

@@ -1,0 +1,168 @@
+//! All that can be wrong with a directory at once: the same checks that opening it makes, none of which ends the others.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::chat::{ChatMessage, ChatOptions, ChatTemplate};
+use super::config::ModelConfig;
+use super::directory::{CONFIG, Entry, Found, existing, no_such_tensor};
+use super::error::CheckpointError;
+use super::generation::GenerationConfig;
+use super::source::Source;
+use super::tensor::ElementType;
+use super::tokenizer::Tokenizer;
+use super::values::Values;
+
+/// A directory that was looked through. Nobody has looked at its tensors' elements yet.
+pub struct Examination {
+    /// `None` where it was refused.
+    pub config: Option<ModelConfig>,
+    /// Why it cannot be loaded, in the order in which loading it would find out.
+    pub faults: Vec<CheckpointError>,
+    /// Why its chat template cannot be used, which keeps nobody from loading it.
+    pub template_fault: Option<CheckpointError>,
+    /// `None` where there is nothing that would say which tensors there are.
+    found: Option<Found>,
+    /// Names of tensors that are part of `faults` already.
+    faulty: BTreeSet<String>,
+}
+
+/// A tensor as its file, or the index, describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorEntry {
+    /// The full name in its file.
+    pub name: String,
+    /// As the file calls it; there may be types among them that we do not read.
+    pub element_type: String,
+    /// The dimensions, outermost first.
+    pub shape: Vec<usize>,
+    /// What its elements take in the file; `None` if that cannot be counted.
+    pub bytes: Option<u64>,
+    /// The file it lies in.
+    pub file: PathBuf,
+}
+
+/// Where a tensor's elements lie in its file, and as what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// What they are stored as.
+    pub element: ElementType,
+    /// Of the first element, in bytes from the beginning of the file.
+    pub offset: u64,
+}
+
+impl Examination {
+    /// Looks through the configuration, the text side and the headers of all weights in `directory`.
+    ///
+    /// # Errors
+    /// If `directory` is not one; everything else is among the faults.
+    pub fn of(directory: &Path) -> Result<Self, CheckpointError> {
+        let source = existing(directory)?;
+        let mut faults = Vec::new();
+        let config = keep(ModelConfig::load(source, CONFIG), &mut faults);
+        // Without a configuration every id might be one of the vocabulary's.
+        let vocab_size = config.as_ref().map_or(usize::MAX, |config| config.vocab_size);
+        keep(GenerationConfig::load(source, vocab_size), &mut faults);
+        let rotation_seed = config.as_ref().and_then(|config| config.rotation_seed);
+        let mut told = Vec::new();
+        let found = Found::read(source, rotation_seed, &mut |fault| {
+            told.push(fault);
+            Ok(())
+        });
+        faults.append(&mut told);
+        let found = keep(found, &mut faults);
+        keep(Tokenizer::load(source, vocab_size), &mut faults);
+        let template = keep(ChatTemplate::load(source), &mut faults).flatten();
+        let template_fault = template.and_then(|template| try_out(&template));
+        let named = faults.iter().filter_map(|fault| match fault {
+            CheckpointError::Tensor { tensor, .. } => Some(tensor.clone()),
+            _ => None,
+        });
+        Ok(Self { config, faulty: named.collect(), faults, template_fault, found })
+    }
+
+    /// All tensors that files have, ordered by name.
+    pub fn tensors(&self) -> impl Iterator<Item = TensorEntry> {
+        self.found.iter().flat_map(|found| found.tensors.values().map(TensorEntry::of))
+    }
+
+    /// Finds a tensor by its full name, as loading does, but looks at none of its elements. `None` if it is part of the
+    /// faults already.
+    ///
+    /// # Errors
+    /// If there is no such tensor, its shape is not `shape`, or its element type is none we read.
+    pub fn place(&self, name: &str, shape: &[usize]) -> Option<Result<Placement, CheckpointError>> {
+        let found = self.found.as_ref()?;
+        let Some(entry) = found.tensors.get(name) else {
+            let told = self.faulty.contains(name) || found.unread.contains(name);
+            return (!told).then(|| Err(no_such_tensor(&found.file, name, shape)));
+        };
+        Some(match entry {
+            Entry::InShard(entry) => entry.element(shape).map(|element| Placement { element, offset: entry.offset }),
+            Entry::Converted(entry) => {
+                entry.offset(shape).map(|offset| Placement { element: entry.format.element(), offset })
+            }
+        })
+    }
+
+    /// Every file that loading the directory reads, as far as it is there.
+    #[must_use]
+    pub fn files(directory: &Path) -> Vec<PathBuf> {
+        let source = Source::Directory(directory);
+        const NAMES: [&str; 7] = [
+            CONFIG,
+            "generation_config.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "chat_template.jinja",
+            "model.safetensors.index.json",
+            "quantize_index.json",
+        ];
+        NAMES.into_iter().filter(|name| source.has(name)).map(|name| source.path(name)).collect()
+    }
+}
+
+impl TensorEntry {
+    fn of(entry: &Entry) -> Self {
+        match entry {
+            Entry::InShard(entry) => Self {
+                name: entry.name.clone(),
+                element_type: entry.element_type.clone(),
+                shape: entry.shape.clone(),
+                bytes: Some(entry.bytes.len() as u64),
+                file: entry.file.clone(),
+            },
+            Entry::Converted(entry) => {
+                let element = entry.format.element();
+                Self {
+                    name: entry.name.clone(),
+                    element_type: element.to_string(),
+                    shape: entry.shape.clone(),
+                    bytes: element.bytes_for(entry.shape.iter().product()).map(|bytes| bytes as u64),
+                    file: entry.place.path.clone(),
+                }
+            }
+        }
+    }
+
+    /// Refuses a value that is infinite or not a number, and a block that stands for no such values, as loading does.
+    /// `bytes` are some of the tensor's, aligned for `element`; the first element has the flat index `start`.
+    ///
+    /// # Errors
+    /// The first such value or block.
+    pub(crate) fn check_values(&self, element: ElementType, start: usize, bytes: &[u8]) -> Result<(), CheckpointError> {
+        let checked = Values { element, shape: &self.shape, start, bytes }.check();
+        checked.map_err(|(expected, found)| CheckpointError::tensor(&self.file, &self.name, expected, found))
+    }
+}
+
+/// Compiles the template and has it render the shortest of conversations.
+fn try_out(template: &ChatTemplate) -> Option<CheckpointError> {
+    template.render(&[ChatMessage::new("user", "Hello")], &ChatOptions::default()).err()
+}
+
+fn keep<T>(result: Result<T, CheckpointError>, faults: &mut Vec<CheckpointError>) -> Option<T> {
+    result.map_err(|fault| faults.push(fault)).ok()
+}

@@ -1,0 +1,178 @@
+//! `loquent inspect`: what is in a directory, and everything that is wrong with it.
+
+mod json;
+mod text;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context;
+use loquent::cpu::{Footprint, Numerics};
+use loquent::inspect::{InspectError, Inspection, Options, Report, Statistics, TensorReport, picture};
+
+use super::output::PendingFile;
+use super::{interrupt, progress};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The checkpoint's directory, converted or not
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// Predict the memory for a sequence of N tokens [default: 4096, or the model's most if that is less]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    context: Option<u32>,
+    /// Say how the weights of each matrix are distributed: whether rows lie about zero, and how far out outliers lie
+    #[arg(long)]
+    symmetry: bool,
+    /// Put the figures of DIR2, for example the same model rotated, beside those of DIR
+    #[arg(long, value_name = "DIR2", requires = "symmetry")]
+    compare: Option<PathBuf>,
+    /// Draw how often which weights occur, by kinds of tensors
+    #[arg(long, value_name = "FILE.svg", requires = "symmetry")]
+    histogram: Option<PathBuf>,
+    /// Write a JSON object in place of tables
+    #[arg(long)]
+    json: bool,
+    /// Threads [default: one per core]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+/// What there is to say.
+struct Findings {
+    report: Report,
+    compared: Option<Report>,
+    /// Whether there are statistics.
+    symmetry: bool,
+    /// The length of the sequence, and the memory with it; `None` if it cannot be predicted.
+    memory: Option<(usize, Footprint)>,
+    seconds: f64,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    const CONTEXT: usize = 4096;
+    interrupt::watch()?;
+    let begin = Instant::now();
+    let inspection = Inspection::plan(&args.directory)?;
+    let other = args.compare.as_deref().map(Inspection::plan).transpose()?;
+    let context = match (args.context, inspection.config().map(|config| config.max_position_embeddings)) {
+        (None, most) => CONTEXT.min(most.unwrap_or(CONTEXT)),
+        (Some(context), Some(most)) if context as usize > most => {
+            let file = args.directory.join("config.json");
+            anyhow::bail!(
+                "--context: expected at most {most}, the max_position_embeddings of {}, found {context}",
+                file.display()
+            )
+        }
+        (Some(context), _) => context as usize,
+    };
+    // Made first, so that a wrong path is an error at once.
+    let drawing = args.histogram.as_deref().map(PendingFile::create).transpose()?;
+
+    let options = Options { statistics: args.symmetry, histograms: drawing.is_some() };
+    let Some(report) = look(inspection, &args.directory, options, args.threads)? else { return Ok(interrupted()) };
+    let compared = match (other, &args.compare) {
+        (Some(other), Some(directory)) => {
+            let Some(report) = look(other, directory, options, args.threads)? else { return Ok(interrupted()) };
+            Some(report)
+        }
+        _ => None,
+    };
+    if let Some(drawing) = drawing {
+        drawing.write(picture(&report, compared.as_ref()).as_bytes())?;
+    }
+    let memory = report.footprint(Numerics::Fast, context).map(|footprint| (context, footprint));
+    let seconds = begin.elapsed().as_secs_f64();
+    let findings = Findings { report, compared, symmetry: args.symmetry, memory, seconds };
+    let text = if args.json { format!("{}\n", json::object(&findings)) } else { text::tables(&findings) };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(if findings.problems().next().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn interrupted() -> ExitCode {
+    ExitCode::from(super::INTERRUPTED)
+}
+
+/// Reads a directory under a bar; `None` if it was interrupted.
+fn look(
+    inspection: Inspection,
+    directory: &Path,
+    options: Options,
+    threads: Option<u16>,
+) -> anyhow::Result<Option<Report>> {
+    let threads = threads.map_or(0, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.with_context(|| format!("cannot start {threads} threads"))?;
+    let bar = progress::bar(0, "{msg} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
+    bar.set_message(format!("reading {}", directory.display()));
+    let report = pool.install(|| {
+        inspection.run(options, |progress| {
+            bar.set_length(progress.total);
+            bar.set_position(progress.done);
+            if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    });
+    bar.finish_and_clear();
+    match report {
+        Err(InspectError::Stopped) => Ok(None),
+        report => Ok(Some(report?)),
+    }
+}
+
+/// A tensor of the model and its figures in both directories; `None` where there are none.
+struct Compared<'a> {
+    tensor: &'a TensorReport,
+    first: Option<&'a Statistics>,
+    second: Option<&'a Statistics>,
+}
+
+impl Findings {
+    /// Those of both directories.
+    fn problems(&self) -> impl Iterator<Item = &InspectError> {
+        self.reports().flat_map(|report| &report.problems)
+    }
+
+    fn warnings(&self) -> impl Iterator<Item = &InspectError> {
+        self.reports().flat_map(|report| &report.warnings)
+    }
+
+    fn reports(&self) -> impl Iterator<Item = &Report> {
+        [&self.report].into_iter().chain(&self.compared)
+    }
+
+    /// The tensors of the model in the first directory, then those that only the second has.
+    fn figures(&self) -> Vec<Compared<'_>> {
+        fn used(report: &Report) -> impl Iterator<Item = &TensorReport> {
+            report.tensors.iter().filter(|tensor| tensor.purpose.is_used())
+        }
+        let mut others: BTreeMap<&str, &TensorReport> =
+            self.compared.iter().flat_map(used).map(|tensor| (&*tensor.name, tensor)).collect();
+        let mut figures: Vec<Compared<'_>> = Vec::new();
+        for tensor in used(&self.report) {
+            let other = others.remove(&*tensor.name);
+            let second = other.and_then(|other| other.statistics.as_ref());
+            figures.push(Compared { tensor, first: tensor.statistics.as_ref(), second });
+        }
+        let only = others.into_values();
+        figures.extend(only.map(|tensor| Compared { tensor, first: None, second: tensor.statistics.as_ref() }));
+        figures
+    }
+}
+
+/// Why the model does not use a tensor; `None` where it does.
+fn why_unused(tensor: &TensorReport) -> Option<&'static str> {
+    use loquent::checkpoint::OtherModel;
+    use loquent::inspect::Purpose;
+    match tensor.purpose {
+        Purpose::Matrix | Purpose::Vector => None,
+        Purpose::Other(OtherModel::VisionTower) => Some("vision tower"),
+        Purpose::Other(OtherModel::MultiTokenHead) => Some("multi-token head"),
+        Purpose::TiedHead => Some("the embedding is the head"),
+        Purpose::LeftOver => Some("no place in the model"),
+        Purpose::Unknown => Some("unknown: no configuration"),
+    }
+}

@@ -1,0 +1,111 @@
+//! How much memory a model takes on the CPU, before it is loaded.
+
+use super::Numerics;
+use super::kernels::Panel;
+use super::pack::panels_of;
+use crate::checkpoint::{ElementType, LayerType, ModelConfig};
+use crate::world::batch::MaxRows;
+
+/// A tensor that will be loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadedWeight<'a> {
+    /// What it is stored as.
+    pub element: ElementType,
+    /// The dimensions, outermost first.
+    pub shape: &'a [usize],
+    /// Whether it is a weight matrix; vectors become f32.
+    pub is_matrix: bool,
+}
+
+/// The memory of a model and of one sequence in it, in bytes. What kernels need for a moment is not in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// Matrices that are read where they lie: pages of a file, which the system may drop and read again.
+    pub mapped: u64,
+    /// Matrices of four bits that are packed into memory of their own.
+    pub packed: u64,
+    /// Vectors, in single precision.
+    pub vectors: u64,
+    /// Keys and values of a sequence as long as the context.
+    pub kv_cache: u64,
+    /// The states of the delta nets, for one sequence.
+    pub delta_state: u64,
+    /// What flows through the layers: a batch of rows as wide as each tensor that is kept between systems.
+    pub activations: u64,
+}
+
+impl Footprint {
+    /// That of the model of `config` with these weights, of which one sequence has `context` tokens. Sums that cannot be
+    /// counted are the largest number there is.
+    #[must_use]
+    pub fn of<'a>(
+        config: &ModelConfig,
+        weights: impl IntoIterator<Item = LoadedWeight<'a>>,
+        numerics: Numerics,
+        context: usize,
+    ) -> Self {
+        let mut footprint = Self { activations: activations(config, context), ..Self::default() };
+        for LoadedWeight { element, shape, is_matrix } in weights {
+            let count = product(shape);
+            match panels_of(element, shape, numerics) {
+                _ if !is_matrix => {
+                    footprint.vectors = footprint.vectors.saturating_add(count.saturating_mul(SINGLE as u64))
+                }
+                0 => {
+                    let bytes = usize::try_from(count).ok().and_then(|count| element.bytes_for(count));
+                    footprint.mapped = footprint.mapped.saturating_add(bytes.map_or(u64::MAX, |bytes| bytes as u64));
+                }
+                panels => footprint.packed = footprint.packed.saturating_add(product(&[panels, size_of::<Panel>()])),
+            }
+        }
+        let (attention, net) = (&config.attention, &config.delta_net);
+        let position = product(&[2, attention.num_kv_heads, attention.head_dim, SINGLE]);
+        let conv = product(&[net.conv_kernel - 1, net.channels()]);
+        let recurrent = product(&[net.num_value_heads, net.key_head_dim, net.value_head_dim]);
+        let state = conv.saturating_add(recurrent).saturating_mul(SINGLE as u64);
+        for layer_type in &config.layer_types {
+            match layer_type {
+                LayerType::FullAttention => {
+                    footprint.kv_cache = footprint.kv_cache.saturating_add(position.saturating_mul(context as u64));
+                }
+                LayerType::LinearAttention => footprint.delta_state = footprint.delta_state.saturating_add(state),
+            }
+        }
+        footprint
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let Self { mapped, packed, vectors, kv_cache, delta_state, activations } = *self;
+        [mapped, packed, vectors, kv_cache, delta_state, activations].into_iter().fold(0, u64::saturating_add)
+    }
+}
+
+/// The bytes of a number.
+const SINGLE: usize = size_of::<f32>();
+
+fn product(sizes: &[usize]) -> u64 {
+    sizes.iter().fold(1, |product, &size| product.saturating_mul(size as u64))
+}
+
+/// The widths of all [`Rows`](crate::world::activations::Rows) that systems keep, times as many rows as a step may have.
+fn activations(config: &ModelConfig, context: usize) -> u64 {
+    let has = |layer_type| config.layer_types.contains(&layer_type);
+    let (hidden, attention, net) = (config.hidden_size as u64, &config.attention, &config.delta_net);
+    // The residual and the normed one; the MLP's gate, up, their product, and what it gives.
+    let mut width = 3 * hidden + 3 * config.intermediate_size as u64;
+    if has(LayerType::FullAttention) {
+        let (query, key) = (attention.num_heads, attention.num_kv_heads);
+        // Queries with their gates, queries, what was read; keys and values; what it gives.
+        width += product(&[4 * query + 2 * key, attention.head_dim]).saturating_add(hidden);
+    }
+    if has(LayerType::LinearAttention) {
+        let all = 2 * net.channels() + 2 * net.value_dim() + 2 * net.num_value_heads;
+        width = width.saturating_add(all as u64).saturating_add(hidden);
+    }
+    let rows = MaxRows::default().0.min(context) as u64;
+    // Of one row: the last one, and again normed; the logits.
+    let head = 2 * hidden + config.vocab_size as u64;
+    width.saturating_mul(rows).saturating_add(head).saturating_mul(SINGLE as u64)
+}

@@ -1,0 +1,132 @@
+//! The bytes of many files, one after the other, in pieces that never hold elements of two tensors.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+
+use crate::checkpoint::{CheckpointError, ElementType, open_regular};
+use crate::quant::BLOCK_LEN;
+
+/// What is read at a time.
+const PIECE: u64 = 4 << 20;
+
+/// A file and what lies in it.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) path: PathBuf,
+    /// When it was first looked at.
+    pub(super) bytes: u64,
+    /// From its first byte to its last.
+    stretches: Vec<Stretch>,
+}
+
+/// Consecutive bytes of a file.
+#[derive(Debug)]
+struct Stretch {
+    bytes: u64,
+    /// Index of the tensor whose elements they are, and how they are stored; `None` for a header and the like.
+    tensor: Option<(usize, ElementType)>,
+}
+
+impl Contents {
+    /// A file with `tensors`, each with its offset, its type and its bytes, which do not overlap.
+    pub(super) fn new(path: PathBuf, bytes: u64, mut tensors: Vec<(usize, u64, ElementType, u64)>) -> Self {
+        tensors.sort_by_key(|&(_, offset, ..)| offset);
+        let mut stretches = Vec::new();
+        let mut end = 0;
+        for (index, offset, element, length) in tensors {
+            stretches.push(Stretch { bytes: offset.saturating_sub(end), tensor: None });
+            stretches.push(Stretch { bytes: length, tensor: Some((index, element)) });
+            end = offset + length;
+        }
+        stretches.push(Stretch { bytes: bytes.saturating_sub(end), tensor: None });
+        Self { path, bytes, stretches }
+    }
+}
+
+/// A piece of a file.
+#[derive(Default)]
+pub(super) struct Piece {
+    /// Index of the file; `None` where there are no more pieces.
+    pub(super) file: Option<usize>,
+    /// Index of the tensor whose elements these are, how they are stored, and the flat index of the first.
+    pub(super) tensor: Option<(usize, ElementType, usize)>,
+    /// Whether the file ends behind it, as it should or with an error.
+    pub(super) is_last: bool,
+    /// Why there is nothing more of this file.
+    pub(super) error: Option<CheckpointError>,
+    length: usize,
+    /// Words, so that elements of every type are aligned.
+    words: Vec<u32>,
+}
+
+impl Piece {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &bytemuck::cast_slice::<u32, u8>(&self.words)[..self.length]
+    }
+}
+
+/// All pieces in order.
+pub(super) struct Input<'a> {
+    files: &'a [Contents],
+    file: usize,
+    open: Option<File>,
+    stretch: usize,
+    /// Bytes of the stretch that were read.
+    done: u64,
+}
+
+impl<'a> Input<'a> {
+    pub(super) fn new(files: &'a [Contents]) -> Self {
+        Self { files, file: 0, open: None, stretch: 0, done: 0 }
+    }
+
+    /// Puts the next piece into `piece`, or empties it if there is none.
+    pub(super) fn fill(&mut self, piece: &mut Piece) {
+        (piece.file, piece.tensor, piece.is_last, piece.error, piece.length) = (None, None, false, None, 0);
+        let Some(contents) = self.files.get(self.file) else { return };
+        piece.file = Some(self.file);
+        piece.error = self.read(contents, piece).err();
+        piece.is_last = piece.error.is_some() || self.stretch == contents.stretches.len();
+        if piece.is_last {
+            (self.file, self.open, self.stretch, self.done) = (self.file + 1, None, 0, 0);
+        }
+    }
+
+    fn read(&mut self, contents: &Contents, piece: &mut Piece) -> Result<(), CheckpointError> {
+        let io = |action| move |source| CheckpointError::Io { file: contents.path.clone(), action, source };
+        let file = match &mut self.open {
+            Some(file) => file,
+            open => {
+                let Some((file, _)) = open_regular(&contents.path)? else {
+                    return Err(io("open")(std::io::ErrorKind::NotFound.into()));
+                };
+                open.insert(file)
+            }
+        };
+        let Some(stretch) = contents.stretches.get(self.stretch) else { return Ok(()) };
+        let most = match stretch.tensor {
+            None => PIECE,
+            Some((_, element)) => {
+                // Whole blocks, for every type.
+                let unit = element.bytes_for(BLOCK_LEN).map_or(1, |bytes| bytes as u64);
+                PIECE / unit * unit
+            }
+        };
+        let length = usize::try_from(most.min(stretch.bytes - self.done)).unwrap_or(0);
+        if piece.words.len() * size_of::<u32>() < length {
+            piece.words.resize(length.div_ceil(size_of::<u32>()), 0);
+        }
+        file.read_exact(&mut bytemuck::cast_slice_mut(&mut piece.words)[..length]).map_err(io("read"))?;
+        piece.length = length;
+        piece.tensor = stretch.tensor.map(|(index, element)| {
+            let blocks = self.done / element.bytes_for(BLOCK_LEN).map_or(1, |bytes| bytes as u64);
+            (index, element, usize::try_from(blocks).unwrap_or(0) * BLOCK_LEN)
+        });
+        self.done += length as u64;
+        if self.done == stretch.bytes {
+            (self.stretch, self.done) = (self.stretch + 1, 0);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+//! What is in a checkpoint's directory, whether or not it can be loaded: every tensor and what it is for, everything that
+//! is wrong, a hash of each file, the memory it will take, and how the weights are distributed.
+//!
+//! [`Inspection::plan`] finds what can be found without looking at a weight; [`Inspection::run`] passes over the files
+//! once, in pieces, in little memory.
+//!
+//! ```no_run
+//! use std::{ops::ControlFlow, path::Path};
+//!
+//! use loquent::inspect::{Inspection, Options};
+//!
+//! let inspection = Inspection::plan(Path::new("Qwen3.5-0.8B"))?;
+//! let report = inspection.run(Options::default(), |progress| {
+//!     eprintln!("{} of {} bytes", progress.done, progress.total);
+//!     ControlFlow::Continue(())
+//! })?;
+//! for problem in &report.problems {
+//!     println!("{problem}");
+//! }
+//! # Ok::<(), loquent::inspect::InspectError>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod checksums;
+mod error;
+mod histogram;
+mod input;
+mod pass;
+mod picture;
+mod plan;
+mod report;
+mod statistics;
+
+pub use error::InspectError;
+pub use histogram::Histogram;
+pub use pass::Progress;
+pub use picture::picture;
+pub use plan::{Inspection, Options};
+pub use report::{FileReport, Purpose, Report, TensorReport};
+pub use statistics::{MATERIAL_ASYMMETRY, Statistics};

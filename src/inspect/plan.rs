@@ -1,0 +1,168 @@
+//! A directory that was looked through, before anyone has looked at its weights.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use super::checksums::Checksums;
+use super::error::InspectError;
+use super::input::Contents;
+use super::pass::{self, Progress};
+use super::report::{FileReport, Purpose, Report, TensorReport};
+use crate::checkpoint::{
+    CheckpointError, ElementType, Examination, HEAD, ModelConfig, OtherModel, Placement, TensorEntry, open_regular,
+};
+use crate::world::promised::{PromisedTensor, promised_tensors};
+
+/// What to find out besides whether all is well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The statistics of each tensor of the model.
+    pub statistics: bool,
+    /// The histogram of each weight matrix of the model.
+    pub histograms: bool,
+}
+
+/// An inspection that has not looked at weights yet.
+#[derive(Debug)]
+pub struct Inspection {
+    report: Report,
+    /// Where the elements of each tensor of the report lie; `None` if that is not known.
+    placements: Vec<Option<Placement>>,
+    checksums: Checksums,
+    directory: PathBuf,
+}
+
+impl Inspection {
+    /// Looks through the configuration, the text side and the headers of all weights in `directory`.
+    ///
+    /// # Errors
+    /// If `directory` is not one. Whatever else is wrong will be in the report.
+    pub fn plan(directory: &Path) -> Result<Self, InspectError> {
+        let mut examination = Examination::of(directory)?;
+        let mut faults = std::mem::take(&mut examination.faults);
+        let mut warnings: Vec<CheckpointError> = examination.template_fault.take().into_iter().collect();
+        let config = examination.config.take();
+
+        let mut entries: BTreeMap<String, TensorEntry> =
+            examination.tensors().map(|entry| (entry.name.clone(), entry)).collect();
+        let (mut tensors, mut placements) = (Vec::new(), Vec::new());
+        let mut add = |entry, placement: Option<Placement>, purpose, name| {
+            let element = placement.map(|placement| placement.element);
+            tensors.push(TensorReport { entry, element, purpose, name, statistics: None, histogram: None });
+            placements.push(placement);
+        };
+        let mut complete = true;
+        for PromisedTensor { name, shape, is_matrix } in config.iter().flat_map(promised) {
+            let full = config.as_ref().map_or_else(|| name.clone(), |config| config.layout.full_name(&name));
+            let placement = examination.place(&full, &shape).and_then(|placed| kept(placed, &mut faults));
+            complete &= placement.is_some();
+            if let Some(entry) = entries.remove(&full) {
+                add(entry, placement, if is_matrix { Purpose::Matrix } else { Purpose::Vector }, name);
+            }
+        }
+        for (name, entry) in entries {
+            let placed = examination.place(&name, &entry.shape);
+            let placement = placed.and_then(|placed| kept(placed, &mut warnings));
+            add(entry, placement, purpose(&name, config.as_ref()), name);
+        }
+
+        let checksums = Checksums::read(directory, &mut warnings);
+        let report = Report {
+            directory: directory.into(),
+            complete: complete && config.is_some(),
+            config,
+            tensors,
+            files: Vec::new(),
+            problems: faults.into_iter().map(InspectError::from).collect(),
+            warnings: warnings.into_iter().map(InspectError::from).collect(),
+        };
+        Ok(Self { report, placements, checksums, directory: directory.into() })
+    }
+
+    /// The configuration, unless it was refused.
+    #[must_use]
+    pub fn config(&self) -> Option<&ModelConfig> {
+        self.report.config.as_ref()
+    }
+
+    /// Reads every file of the checkpoint on the threads of the current rayon pool. `progress` is told how far it is, many
+    /// times a second, and may stop it.
+    ///
+    /// # Errors
+    /// [`InspectError::Stopped`]. What is wrong with the checkpoint is in the report.
+    pub fn run(
+        self,
+        options: Options,
+        progress: impl FnMut(Progress<'_>) -> ControlFlow<()> + Send,
+    ) -> Result<Report, InspectError> {
+        let contents = self.contents();
+        let Self { mut report, checksums, .. } = self;
+        let passed = pass::run(&contents, &mut report.tensors, options, progress)?;
+        for (tensor, fault) in passed.faults {
+            let is_used = tensor.is_none_or(|index| report.tensors[index].purpose.is_used());
+            let faults = if is_used { &mut report.problems } else { &mut report.warnings };
+            faults.push(fault.into());
+        }
+        for (file, sha256) in contents.into_iter().zip(passed.sha256) {
+            let mut confirmed_by = Vec::new();
+            for (list, expected) in checksums.of(&file.path) {
+                match &sha256 {
+                    Some(found) if *found == expected => confirmed_by.push(list),
+                    Some(found) => {
+                        let (file, found) = (file.path.clone(), found.clone());
+                        report.problems.push(InspectError::Checksum { file, list, expected, found });
+                    }
+                    None => {}
+                }
+            }
+            report.files.push(FileReport { path: file.path, bytes: file.bytes, sha256, confirmed_by });
+        }
+        Ok(report)
+    }
+
+    /// Every file that can be opened, and which tensors lie where in it.
+    fn contents(&self) -> Vec<Contents> {
+        let mut paths: BTreeSet<PathBuf> = Examination::files(&self.directory).into_iter().collect();
+        let mut tensors: BTreeMap<&Path, Vec<(usize, u64, ElementType, u64)>> = BTreeMap::new();
+        for (index, (tensor, placement)) in self.report.tensors.iter().zip(&self.placements).enumerate() {
+            let TensorEntry { file, bytes, .. } = &tensor.entry;
+            paths.insert(file.clone());
+            if let (Some(Placement { element, offset }), Some(bytes)) = (placement, bytes) {
+                tensors.entry(file).or_default().push((index, *offset, *element, *bytes));
+            }
+        }
+        let mut contents = Vec::new();
+        for path in paths {
+            // One that cannot be opened is among the problems already.
+            let Ok(Some((_, bytes))) = open_regular(&path) else { continue };
+            let inside = tensors.remove(path.as_path()).unwrap_or_default();
+            contents.push(Contents::new(path, bytes, inside));
+        }
+        contents
+    }
+}
+
+/// What `config` promises, the head right behind the embedding.
+fn promised(config: &ModelConfig) -> Vec<PromisedTensor> {
+    let mut promised = promised_tensors(config);
+    promised.sort_by_key(|tensor| match &*tensor.name {
+        "embed_tokens.weight" => 0,
+        HEAD => 1,
+        _ => 2,
+    });
+    promised
+}
+
+fn purpose(name: &str, config: Option<&ModelConfig>) -> Purpose {
+    match (OtherModel::of(name), config) {
+        (Some(other), _) => Purpose::Other(other),
+        (None, None) => Purpose::Unknown,
+        (None, Some(config)) if name == HEAD && config.tie_word_embeddings => Purpose::TiedHead,
+        (None, Some(_)) => Purpose::LeftOver,
+    }
+}
+
+fn kept<T>(result: Result<T, CheckpointError>, faults: &mut Vec<CheckpointError>) -> Option<T> {
+    result.map_err(|fault| faults.push(fault)).ok()
+}

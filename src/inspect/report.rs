@@ -1,0 +1,96 @@
+//! What an inspection found.
+
+use std::path::PathBuf;
+
+use super::error::InspectError;
+use super::histogram::Histogram;
+use super::statistics::Statistics;
+use crate::checkpoint::{ElementType, ModelConfig, OtherModel, TensorEntry};
+use crate::cpu::{Footprint, LoadedWeight, Numerics};
+
+/// What an inspection found.
+#[derive(Debug)]
+pub struct Report {
+    /// The directory.
+    pub directory: PathBuf,
+    /// `None` where it was refused.
+    pub config: Option<ModelConfig>,
+    /// The tensors of the model in its order, the embedding and the head first; then the others by name.
+    pub tensors: Vec<TensorReport>,
+    /// The files that loading it reads, by name.
+    pub files: Vec<FileReport>,
+    /// Why it cannot be loaded, or is not what its hashes say.
+    pub problems: Vec<InspectError>,
+    /// What is wrong with it that keeps nobody from loading it.
+    pub warnings: Vec<InspectError>,
+    /// Whether every tensor that the configuration promises is there.
+    pub(super) complete: bool,
+}
+
+/// A tensor that a file has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorReport {
+    /// As its file describes it.
+    pub entry: TensorEntry,
+    /// What it is stored as; `None` if it cannot be read.
+    pub element: Option<ElementType>,
+    /// What the model has it for.
+    pub purpose: Purpose,
+    /// Its name in the text model; the full name of what is no part of that.
+    pub name: String,
+    /// If they were asked for, of the tensors of the model whose values are all finite.
+    pub statistics: Option<Statistics>,
+    /// If they were asked for, of the weight matrices of the model.
+    pub histogram: Option<Histogram>,
+}
+
+/// What the model has a tensor for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// A weight matrix.
+    Matrix,
+    /// A small tensor that keeps its precision.
+    Vector,
+    /// Nothing: it belongs to a model beside the text model.
+    Other(OtherModel),
+    /// Nothing: it is the head of a model whose embedding is the head.
+    TiedHead,
+    /// Nothing: it has no place in the model.
+    LeftOver,
+    /// This cannot be known without a configuration.
+    Unknown,
+}
+
+impl Purpose {
+    /// Whether it is loaded.
+    #[must_use]
+    pub fn is_used(self) -> bool {
+        matches!(self, Self::Matrix | Self::Vector)
+    }
+}
+
+/// A file that was read from its first byte to its last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileReport {
+    /// The file.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+    /// In lower-case hexadecimal digits; `None` if it could not be read to the end.
+    pub sha256: Option<String>,
+    /// The lists that have this hash for it.
+    pub confirmed_by: Vec<PathBuf>,
+}
+
+impl Report {
+    /// The memory it takes on the CPU with a sequence of `context` tokens; `None` if it has not all its tensors.
+    #[must_use]
+    pub fn footprint(&self, numerics: Numerics, context: usize) -> Option<Footprint> {
+        let config = self.config.as_ref().filter(|_| self.complete)?;
+        let weights = self.tensors.iter().filter(|tensor| tensor.purpose.is_used()).filter_map(|tensor| {
+            let is_matrix = tensor.purpose == Purpose::Matrix;
+            Some(LoadedWeight { element: tensor.element?, shape: &tensor.entry.shape, is_matrix })
+        });
+        Some(Footprint::of(config, weights, numerics, context))
+    }
+}

@@ -167,7 +167,7 @@ pub(super) struct Found {
     /// The file that says which there are.
     pub(super) file: PathBuf,
     pub(super) tensors: BTreeMap<String, Entry>,
-    /// Those that would be in files of which `faults` had to be told.
+    /// Those of which nothing is known, because the files they should be in could not be read.
     pub(super) unread: BTreeSet<String>,
 }
 
@@ -213,31 +213,33 @@ impl Found {
         let value = json::parse(&index, &text)?;
         let root = Fields::of(&index, &value)?;
         let map = root.object("weight_map")?.ok_or_else(|| root.error("weight_map", "an object"))?;
-        let (mut shards, mut unread_shards) = (BTreeSet::new(), BTreeSet::new());
+        let mut promised = Vec::new();
         for (name, _) in map.entries() {
             match shard_name(map, name) {
-                Ok(shard) => _ = shards.insert(shard),
-                Err(error) => faults(error)?,
+                Ok(shard) => promised.push((name, shard)),
+                Err(error) => {
+                    faults(error)?;
+                    unread.insert(name.to_owned());
+                }
             }
         }
-        for shard in shards {
+        let mut unread_shards = BTreeSet::new();
+        for shard in promised.iter().map(|&(_, shard)| shard).collect::<BTreeSet<_>>() {
             if let Err(error) = read_shard(source, shard, &mut tensors, faults) {
                 faults(error)?;
                 unread_shards.insert(shard);
             }
         }
-        for (name, shard) in map.entries() {
-            let shard = shard.as_str().unwrap_or_default();
-            let file = source.path(shard);
-            let expected = || format!("it here, as {INDEX} says");
+        for (name, shard) in promised {
+            let (file, expected) = (source.path(shard), format!("it here, as {INDEX} says"));
             match tensors.get(name) {
                 Some(entry) if entry.file == file => {}
                 Some(entry) => {
                     let found = format!("it in {}", entry.file.display());
-                    faults(CheckpointError::tensor(&file, name, expected(), found))?;
+                    faults(CheckpointError::tensor(&file, name, expected, found))?;
                 }
-                None if unread_shards.contains(shard) || !is_plain_name(shard) => _ = unread.insert(name.to_owned()),
-                None => faults(CheckpointError::tensor(&file, name, expected(), "no such tensor"))?,
+                None if unread_shards.contains(shard) => _ = unread.insert(name.to_owned()),
+                None => faults(CheckpointError::tensor(&file, name, expected, "no such tensor"))?,
             }
         }
         Ok(Self { file: index, tensors: in_shards(tensors), unread })

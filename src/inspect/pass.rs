@@ -11,7 +11,7 @@ use super::error::InspectError;
 use super::histogram::Histogram;
 use super::input::{Contents, Input, Piece};
 use super::plan::Options;
-use super::report::{Purpose, TensorReport};
+use super::report::{Purpose, Report};
 use super::statistics::Sums;
 use crate::checkpoint::{CheckpointError, ElementType};
 
@@ -38,10 +38,10 @@ pub(super) struct Passed {
     pub(super) faults: Vec<(Option<usize>, CheckpointError)>,
 }
 
-/// Reads all files; the figures of `tensors` are put where they belong.
+/// Reads all files; the figures of tensors are put into `report`.
 pub(super) fn run(
     files: &[Contents],
-    tensors: &mut [TensorReport],
+    report: &mut Report,
     options: Options,
     mut progress: impl FnMut(Progress<'_>) -> ControlFlow<()> + Send,
 ) -> Result<Passed, InspectError> {
@@ -54,7 +54,7 @@ pub(super) fn run(
     let mut tensor = InHand::NONE;
     input.fill(&mut front);
     while let Some(file) = front.file {
-        let work = || rayon::join(|| hash.update(front.bytes()), || tensor.look_at(&front, tensors, options));
+        let work = || rayon::join(|| hash.update(front.bytes()), || tensor.look_at(&front, report, options));
         let (((), fault), ()) = rayon::join(work, || input.fill(&mut back));
         passed.faults.extend(fault.map(|fault| (front.tensor.map(|(index, ..)| index), fault)));
         if front.is_last {
@@ -82,8 +82,8 @@ struct InHand {
 impl InHand {
     const NONE: Self = Self { index: None, is_faulty: false, sums: Sums::NONE };
 
-    /// Checks and counts the elements of a piece; what is wrong with the first that is.
-    fn look_at(&mut self, piece: &Piece, tensors: &mut [TensorReport], options: Options) -> Option<CheckpointError> {
+    /// Checks and counts the elements of a piece; the first that is not as it must be is the fault.
+    fn look_at(&mut self, piece: &Piece, report: &mut Report, options: Options) -> Option<CheckpointError> {
         let (index, element, start) = piece.tensor?;
         if self.index != Some(index) {
             *self = Self { index: Some(index), ..Self::NONE };
@@ -91,10 +91,9 @@ impl InHand {
         if self.is_faulty {
             return None;
         }
-        let tensor = tensors.get_mut(index)?;
+        let tensor = report.tensors.get_mut(index)?;
         if let Err(fault) = tensor.entry.check_values(element, start, piece.bytes()) {
             self.is_faulty = true;
-            (tensor.statistics, tensor.histogram) = (None, None);
             return Some(fault);
         }
         let count: usize = tensor.entry.shape.iter().product();
@@ -108,7 +107,7 @@ impl InHand {
         }
         if options.histograms && tensor.purpose == Purpose::Matrix {
             let more = Histogram::of(element, piece.bytes(), end - start);
-            tensor.histogram.get_or_insert_default().add(&more);
+            report.histograms.entry(tensor.kind().to_owned()).or_default().add(&more);
         }
         None
     }

@@ -1,6 +1,6 @@
 //! Histograms as a picture: a panel for each kind of tensor, counts on a logarithmic scale.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::histogram::Histogram;
@@ -19,10 +19,9 @@ const TOP: f64 = 28.0;
 /// SVG. Those of `other` are drawn as a line over them.
 #[must_use]
 pub fn picture(report: &Report, other: Option<&Report>) -> String {
-    let first = by_kind(report);
-    let second = other.map(by_kind).unwrap_or_default();
-    let kinds: Vec<&str> =
-        first.keys().chain(second.keys().filter(|kind| !first.contains_key(*kind))).copied().collect();
+    let none = BTreeMap::new();
+    let (first, second) = (&report.histograms, other.map_or(&none, |other| &other.histograms));
+    let kinds: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
     let (width, height) = (PANEL.0 * ACROSS as f64, TOP + PANEL.1 * kinds.len().div_ceil(ACROSS) as f64);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
@@ -44,18 +43,6 @@ pub fn picture(report: &Report, other: Option<&Report>) -> String {
     }
     svg.push_str("</svg>\n");
     svg
-}
-
-/// The sums of the histograms of each kind, whose name is that of the tensor without the layer.
-fn by_kind(report: &Report) -> BTreeMap<&str, Histogram> {
-    let mut kinds: BTreeMap<&str, Histogram> = BTreeMap::new();
-    for tensor in &report.tensors {
-        let Some(histogram) = &tensor.histogram else { continue };
-        let name = tensor.name.strip_suffix(".weight").unwrap_or(&tensor.name);
-        let in_layer = name.strip_prefix("layers.").and_then(|name| name.split_once('.'));
-        kinds.entry(in_layer.map_or(name, |(_, name)| name)).or_default().add(histogram);
-    }
-    kinds
 }
 
 fn panel(svg: &mut String, kind: &str, first: Option<&Histogram>, second: Option<&Histogram>) {

@@ -49,7 +49,7 @@ impl Inspection {
         let (mut tensors, mut placements) = (Vec::new(), Vec::new());
         let mut add = |entry, placement: Option<Placement>, purpose, name| {
             let element = placement.map(|placement| placement.element);
-            tensors.push(TensorReport { entry, element, purpose, name, statistics: None, histogram: None });
+            tensors.push(TensorReport { entry, element, purpose, name, statistics: None });
             placements.push(placement);
         };
         let mut complete = true;
@@ -74,6 +74,7 @@ impl Inspection {
             config,
             tensors,
             files: Vec::new(),
+            histograms: BTreeMap::new(),
             problems: faults.into_iter().map(InspectError::from).collect(),
             warnings: warnings.into_iter().map(InspectError::from).collect(),
         };
@@ -98,7 +99,7 @@ impl Inspection {
     ) -> Result<Report, InspectError> {
         let contents = self.contents();
         let Self { mut report, checksums, .. } = self;
-        let passed = pass::run(&contents, &mut report.tensors, options, progress)?;
+        let passed = pass::run(&contents, &mut report, options, progress)?;
         for (tensor, fault) in passed.faults {
             let is_used = tensor.is_none_or(|index| report.tensors[index].purpose.is_used());
             let faults = if is_used { &mut report.problems } else { &mut report.warnings };

@@ -1,5 +1,6 @@
 //! What an inspection found.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::error::InspectError;
@@ -23,6 +24,8 @@ pub struct Report {
     pub problems: Vec<InspectError>,
     /// What is wrong with it that keeps nobody from loading it.
     pub warnings: Vec<InspectError>,
+    /// If they were asked for, of the weight matrices of each [kind](TensorReport::kind) together.
+    pub histograms: BTreeMap<String, Histogram>,
     /// Whether every tensor that the configuration promises is there.
     pub(super) complete: bool,
 }
@@ -40,8 +43,16 @@ pub struct TensorReport {
     pub name: String,
     /// If they were asked for, of the tensors of the model whose values are all finite.
     pub statistics: Option<Statistics>,
-    /// If they were asked for, of the weight matrices of the model.
-    pub histogram: Option<Histogram>,
+}
+
+impl TensorReport {
+    /// What it has in common with the tensors of other layers: its name without the layer, e.g. `mlp.up_proj`.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        let name = self.name.strip_suffix(".weight").unwrap_or(&self.name);
+        let in_layer = name.strip_prefix("layers.").and_then(|name| name.split_once('.'));
+        in_layer.map_or(name, |(_, kind)| kind)
+    }
 }
 
 /// What the model has a tensor for.

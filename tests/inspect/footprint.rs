@@ -1,0 +1,96 @@
+//! Predicted memory, against a world that has it.
+
+use bevy_ecs::prelude::*;
+use loquent::cpu::kernels::{Isa, Panel};
+use loquent::cpu::{Cpu, Matrix, Numerics};
+use loquent::inspect::Options;
+use loquent::prelude::Budget;
+use loquent::world::attention::Attention;
+use loquent::world::cache::{DeltaState, KvCache};
+use loquent::world::delta_net::DeltaNet;
+use loquent::world::layer::LayerNorms;
+use loquent::world::mlp::Mlp;
+use loquent::world::model::Model;
+
+use crate::inspect;
+use crate::support::{fixtures, run, some_prompt, spawn, vocab_size, world};
+
+/// Mapped, packed, and in vectors.
+#[derive(Default)]
+struct Held([usize; 3]);
+
+impl Held {
+    fn matrices<'a>(&mut self, matrices: impl IntoIterator<Item = &'a Matrix>) {
+        for matrix in matrices {
+            match matrix {
+                Matrix::Stored(tensor) => self.0[0] += tensor.bytes().len(),
+                Matrix::Packed { panels, .. } => self.0[1] += panels.len() * size_of::<Panel>(),
+            }
+        }
+    }
+
+    fn vectors<'a>(&mut self, vectors: impl IntoIterator<Item = &'a Box<[f32]>>) {
+        self.0[2] += vectors.into_iter().map(|vector| 4 * vector.len()).sum::<usize>();
+    }
+
+    fn of(world: &mut World) -> [u64; 3] {
+        let mut held = Self::default();
+        for model in world.query::<&Model<Cpu>>().iter(world) {
+            held.matrices([&model.embed_tokens].into_iter().chain(&model.lm_head));
+            held.vectors([&model.norm]);
+        }
+        for (mlp, norms) in world.query::<(&Mlp<Cpu>, &LayerNorms<Cpu>)>().iter(world) {
+            held.matrices([&mlp.gate_proj, &mlp.up_proj, &mlp.down_proj]);
+            held.vectors([&norms.input_layernorm, &norms.post_attention_layernorm]);
+        }
+        for attention in world.query::<&Attention<Cpu>>().iter(world) {
+            held.matrices([&attention.q_proj, &attention.k_proj, &attention.v_proj, &attention.o_proj]);
+            held.vectors([&attention.q_norm, &attention.k_norm]);
+        }
+        for net in world.query::<&DeltaNet<Cpu>>().iter(world) {
+            held.matrices([&net.in_proj_qkv, &net.in_proj_z, &net.in_proj_b, &net.in_proj_a, &net.out_proj]);
+            held.vectors([&net.conv1d, &net.a_log, &net.dt_bias, &net.norm]);
+        }
+        held.0.map(|bytes| bytes as u64)
+    }
+}
+
+/// What all sequences remember: keys and values, and states.
+fn remembered(world: &mut World) -> [u64; 2] {
+    let heads = |cache: &KvCache| cache.keys.iter().chain(&cache.values).map(Vec::len).sum::<usize>();
+    let positions: usize = world.query::<&KvCache>().iter(world).map(heads).sum();
+    let states: usize =
+        world.query::<&DeltaState>().iter(world).map(|state| state.conv.len() + state.recurrent.len()).sum();
+    [4 * positions as u64, 4 * states as u64]
+}
+
+#[test]
+fn predicted_memory_is_what_a_world_has() {
+    const CONTEXT: usize = 24;
+    for fixture in fixtures() {
+        let report = inspect(&fixture, Options::default());
+        for numerics in [Numerics::Fast, Numerics::Exact] {
+            let predicted = report.footprint(numerics, CONTEXT).unwrap();
+            let mut world = world(&fixture, 1, Isa::widest(), numerics);
+            let held = Held::of(&mut world);
+            let name = fixture.display();
+            assert_eq!(held, [predicted.mapped, predicted.packed, predicted.vectors], "{name} {numerics:?}");
+            let prompt = some_prompt(CONTEXT, vocab_size(&mut world));
+            spawn(&mut world, &prompt, 0);
+            run(&mut world, Budget::Step);
+            assert_eq!(remembered(&mut world), [predicted.kv_cache, predicted.delta_state], "{name} {numerics:?}");
+        }
+    }
+}
+
+#[test]
+fn a_longer_context_takes_more_keys_and_values_and_nothing_else_once_a_batch_is_full() {
+    let report = inspect(&fixtures()[0], Options::default());
+    let [short, long] = [300, 600].map(|context| report.footprint(Numerics::Fast, context).unwrap());
+    assert_eq!(long.kv_cache, 2 * short.kv_cache);
+    assert_eq!(long.total() - short.total(), short.kv_cache);
+    let one = report.footprint(Numerics::Fast, 1).unwrap();
+    assert!(one.activations < short.activations);
+    // Nothing overflows.
+    assert_eq!(report.footprint(Numerics::Fast, usize::MAX).unwrap().total(), u64::MAX);
+}

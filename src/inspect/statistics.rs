@@ -131,8 +131,8 @@ fn sums_of_powers(values: &[f32]) -> ([f64; 4], f32) {
     };
     let (whole, rest) = values.as_chunks::<LANES>();
     for values in whole {
-        for lane in 0..LANES {
-            add(lane, values[lane]);
+        for (lane, &value) in values.iter().enumerate() {
+            add(lane, value);
         }
     }
     for (lane, &value) in rest.iter().enumerate() {

@@ -123,9 +123,9 @@ fn figures_of_two_directories_stand_side_by_side() {
     assert!(head["figures"].is_null() && head["compared"].is_object(), "{head}");
 
     let text = stdout(first.path(), &["--symmetry", "--compare", other], 0);
-    let line = text.lines().find(|line| line.ends_with(" lm_head.weight")).unwrap();
+    let line = text.lines().rfind(|line| line.contains(" lm_head.weight")).unwrap();
     let cells: Vec<&str> = line.split_whitespace().collect();
-    assert_eq!((cells.len(), cells[1], cells[3], cells[5]), (7, "-", "-", "-"), "{line}");
+    assert_eq!((cells[1], cells[3], cells[5], cells[6]), ("-", "-", "-", "lm_head.weight"), "{line}");
     // Problems of the second count as well.
     second.remove("config.json");
     assert!(stdout(first.path(), &["--symmetry", "--compare", other], 1).contains("config.json: expected"));

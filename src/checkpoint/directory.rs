@@ -163,6 +163,7 @@ impl Entry {
 }
 
 /// All tensors of a checkpoint by full name.
+#[derive(Debug)]
 pub(super) struct Found {
     /// The file that says which there are.
     pub(super) file: PathBuf,

@@ -16,6 +16,7 @@ use super::tokenizer::Tokenizer;
 use super::values::Values;
 
 /// A directory that was looked through. Nobody has looked at its tensors' elements yet.
+#[derive(Debug)]
 pub struct Examination {
     /// `None` where it was refused.
     pub config: Option<ModelConfig>,

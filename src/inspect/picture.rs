@@ -65,14 +65,9 @@ fn panel(svg: &mut String, kind: &str, first: Option<&Histogram>, second: Option
     append(svg, format_args!("<text x=\"{left}\" y=\"20\" font-weight=\"bold\">{}</text>\n", escaped(kind)));
     for power in (0..=9).map(|third| 3 * third).filter(|&power| f64::from(power) <= decades) {
         let at = bottom - height * f64::from(power) / decades;
-        append(
-            svg,
-            format_args!(
-                "<path d=\"M{left} {at:.1}H{right}\" stroke=\"#ddd\"/><text x=\"{:.1}\" y=\"{:.1}\" fill=\"#777\" text-anchor=\"end\">",
-                left - 3.0,
-                at + 4.0
-            ),
-        );
+        append(svg, format_args!("<path d=\"M{left} {at:.1}H{right}\" stroke=\"#ddd\"/>"));
+        let (x, y) = (left - 3.0, at + 4.0);
+        append(svg, format_args!("<text x=\"{x}\" y=\"{y:.1}\" fill=\"#777\" text-anchor=\"end\">"));
         append(svg, format_args!("10<tspan dy=\"-4\" font-size=\"8\">{power}</tspan></text>\n"));
     }
     if let Some(bins) = first {

@@ -19,7 +19,7 @@ pub(super) fn tables(findings: &Findings) -> String {
         memory(&mut text, *context, footprint);
     }
     let isas: Vec<String> = Isa::available().iter().map(Isa::to_string).collect();
-    text.line(format_args!("\nbackends\n  cpu with {}, of which this machine has {}", Isa::widest(), isas.join(", ")));
+    text.line(format_args!("\nbackends\n  cpu with {}, the widest of {}", Isa::widest(), isas.join(", ")));
     for (title, messages) in [
         ("warnings", findings.warnings().map(message).collect::<Vec<_>>()),
         ("problems", findings.problems().map(message).collect()),
@@ -80,8 +80,9 @@ fn files(text: &mut Text, report: &Report) {
 fn symmetry(text: &mut Text, findings: &Findings) {
     let percent = 100.0 * MATERIAL_ASYMMETRY;
     text.line(format_args!(
-        "\nsymmetry of the weight matrices: the mean size of a row's mean in % of the largest weight (from {percent} on, \
-         an asymmetric code is worth it), the largest weight in root mean squares, the excess kurtosis"
+        "\nsymmetry of the weight matrices\n  asymmetry: the mean size of a row's mean, in % of the largest weight; from \
+         {percent} on, an asymmetric code is worth it\n  max/RMS: the largest weight in root mean squares; kurtosis: that \
+         in excess of a normal distribution's"
     ));
     let titles = ["asymmetry", "max/RMS", "kurtosis"];
     if let Some(other) = &findings.compared {

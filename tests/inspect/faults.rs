@@ -52,7 +52,7 @@ fn faults_of_different_kinds_are_all_shown() {
             &["tokenizer.json: expected a tokenizer"],
             &[NORM, "shape [8]", "no such tensor"],
             &["q_proj", "shape [32, 8]", "[32, 7]"],
-            &["A_log", "F32, F16 or BF16", "found I32"],
+            &["A_log", "F32, F16 or BF16", "found \"I32\""],
             &[MATRIX, "finite values", "NaN at element 13 (position [1, 1])"],
         ],
     );

@@ -20,6 +20,7 @@
 mod block;
 mod deviation;
 mod encode;
+mod hadamard;
 #[cfg(test)]
 mod reference;
 mod search;
@@ -29,3 +30,4 @@ mod tests;
 pub use block::{BLOCK_LEN, Block, dequantize};
 pub use deviation::Deviation;
 pub use encode::{Encoding, QuantError, Search, Weight, quantize, quantize_into};
+pub use hadamard::Rotation;

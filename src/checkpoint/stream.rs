@@ -107,17 +107,29 @@ impl StoredTensor {
     /// # Errors
     /// If the file cannot be opened; of a checkpoint that is compiled into the program there is none.
     pub fn open(&self) -> Result<TensorReader, CheckpointError> {
+        self.open_at(0)
+    }
+
+    /// Opens its file, to read it from the element with flat index `first` on.
+    ///
+    /// # Errors
+    /// As [`StoredTensor::open`].
+    ///
+    /// # Panics
+    /// If there are not so many elements.
+    pub fn open_at(&self, first: usize) -> Result<TensorReader, CheckpointError> {
+        assert!(first <= self.len(), "element {first} of {}", self.len());
         let io = |action| move |source| CheckpointError::Io { file: self.file.clone(), action, source };
         let Some((mut file, _)) = open_regular(&self.file)? else {
             return Err(CheckpointError::file(&self.file, "the checkpoint's weights", "no such file"));
         };
-        file.seek(SeekFrom::Start(self.offset)).map_err(io("read"))?;
+        file.seek(SeekFrom::Start(self.offset + (first * self.element_size) as u64)).map_err(io("read"))?;
         Ok(TensorReader {
             path: self.file.clone(),
             file,
             element: self.element,
             element_size: self.element_size,
-            left: self.len(),
+            left: self.len() - first,
         })
     }
 }
@@ -174,6 +186,39 @@ pub enum Elements<'a> {
     F16(&'a [f16]),
     /// The upper halves of singles.
     Bf16(&'a [bf16]),
+}
+
+impl Elements<'_> {
+    /// Writes the elements from index `first` on to `out`, as many as it holds; exact, whatever they are stored as.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn read(&self, first: usize, out: &mut [f64]) {
+        fn widen<T: Copy>(elements: &[T], out: &mut [f64], exact: impl Fn(T) -> f64) {
+            for (to, &from) in out.iter_mut().zip(elements) {
+                *to = exact(from);
+            }
+        }
+        let range = first..first + out.len();
+        match self {
+            Self::F32(elements) => widen(&elements[range], out, f64::from),
+            Self::F16(elements) => widen(&elements[range], out, f64::from),
+            Self::Bf16(elements) => {
+                widen(&elements[range], out, |element| f32::from_bits(u32::from(element.to_bits()) << 16).into());
+            }
+        }
+    }
+
+    /// The number of elements.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a piece says whether it is empty")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(elements) => elements.len(),
+            Self::F16(elements) => elements.len(),
+            Self::Bf16(elements) => elements.len(),
+        }
+    }
 }
 
 impl Default for Piece {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use loquent::convert::{Conversion, ConvertError, Options, Part, Report, TensorReport};
+use loquent::convert::{self, Conversion, ConvertError, Options, Part, QuaRot, Report, TensorReport};
 use loquent::quant::{Deviation, Encoding, Search};
 use serde_json::{Value, json};
 
@@ -25,12 +25,18 @@ pub(super) struct Args {
     /// What weights become
     #[arg(long, value_enum, default_value = "q4")]
     method: Method,
-    /// How the scale of each block is found
-    #[arg(long, value_enum, default_value = "minmax")]
-    scale: Scale,
-    /// How codes are laid over the weights of a block
-    #[arg(long, value_enum, default_value = "asymmetric")]
-    encoding: Codes,
+    /// With quarot: what the rotation is drawn from [default: 0]
+    #[arg(short, long, value_name = "N")]
+    seed: Option<u64>,
+    /// With quarot: how far a logit may be from the original model's, before weights become four bits [default: 1e-5]
+    #[arg(long, value_name = "X", value_parser = tolerance)]
+    tolerance: Option<f64>,
+    /// How the scale of each block is found [default: minmax; with quarot, mse]
+    #[arg(long, value_enum)]
+    scale: Option<Scale>,
+    /// How codes are laid over the weights of a block [default: asymmetric]
+    #[arg(long, value_enum)]
+    encoding: Option<Codes>,
     /// Replace what is in DST, once the conversion has succeeded
     #[arg(long)]
     force: bool,
@@ -49,6 +55,8 @@ pub(super) struct Args {
 enum Method {
     /// Blocks of 32 weights, each 4 bits, with a scale and a bias: 5 bits a weight
     Q4,
+    /// The same after a rotation that spreads outliers over all channels
+    Quarot,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -70,20 +78,8 @@ enum Codes {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     interrupt::watch()?;
     let begin = Instant::now();
-    let Method::Q4 = args.method;
-    let options = Options {
-        encoding: match args.encoding {
-            Codes::Asymmetric => Encoding::Asymmetric,
-            Codes::Symmetric => Encoding::Symmetric,
-        },
-        search: match args.scale {
-            Scale::Minmax => Search::MinMax,
-            Scale::Mse => Search::LeastSquares,
-        },
-        replace: args.force,
-    };
-    let conversion = Conversion::plan(&args.source, &args.destination, options)?;
-    let report = if args.dry_run { Some(conversion.report()) } else { convert(conversion, args.threads)? };
+    let conversion = Conversion::plan(&args.source, &args.destination, options(args))?;
+    let report = if args.dry_run { Some(conversion.report()) } else { run_under_bar(conversion, args.threads)? };
     let Some(report) = report else { return Ok(ExitCode::from(super::INTERRUPTED)) };
     let seconds = begin.elapsed().as_secs_f64();
     let text = if args.json { format!("{}\n", to_json(args, &report, seconds)) } else { table(&report, seconds) };
@@ -91,8 +87,43 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn options(args: &Args) -> Options {
+    let method = match args.method {
+        Method::Q4 if args.seed.is_some() => super::wrong_usage("--seed is for --method quarot"),
+        Method::Q4 if args.tolerance.is_some() => super::wrong_usage("--tolerance is for --method quarot"),
+        Method::Q4 => convert::Method::Q4,
+        Method::Quarot => {
+            let default = QuaRot::default();
+            convert::Method::QuaRot(QuaRot {
+                seed: args.seed.unwrap_or(default.seed),
+                tolerance: args.tolerance.unwrap_or(default.tolerance),
+            })
+        }
+    };
+    let default = Options::of(method);
+    let encoding = args.encoding.map(|codes| match codes {
+        Codes::Asymmetric => Encoding::Asymmetric,
+        Codes::Symmetric => Encoding::Symmetric,
+    });
+    let search = args.scale.map(|scale| match scale {
+        Scale::Minmax => Search::MinMax,
+        Scale::Mse => Search::LeastSquares,
+    });
+    Options {
+        encoding: encoding.unwrap_or(default.encoding),
+        search: search.unwrap_or(default.search),
+        replace: args.force,
+        ..default
+    }
+}
+
+fn tolerance(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "not a finite number from 0 on".to_owned())
+}
+
 /// Converts under a bar; `None` if it was interrupted.
-fn convert(conversion: Conversion, threads: Option<u16>) -> anyhow::Result<Option<Report>> {
+fn run_under_bar(conversion: Conversion, threads: Option<u16>) -> anyhow::Result<Option<Report>> {
     let threads = threads.map_or(0, usize::from);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.with_context(|| format!("cannot start {threads} threads"))?;
@@ -186,6 +217,7 @@ fn to_json(args: &Args, report: &Report, seconds: f64) -> Value {
         "dry_run": args.dry_run,
         "parts": rows.iter().map(Row::json).collect::<Value>(),
         "total": total.json(),
+        "logit_difference": report.logit_difference,
         "seconds": seconds,
     })
 }
@@ -211,6 +243,9 @@ fn table(report: &Report, seconds: f64) -> String {
         if let Some(deviation) = row.deviation {
             text += &format!(" {:>8.3}", 100.0 * deviation.relative_rms());
         }
+    }
+    if let Some(difference) = report.logit_difference {
+        text += &format!("\nrotated, its logits are within {difference:.1e} of the original's in double precision");
     }
     text += &match total.deviation {
         Some(_) => format!("\n{seconds:.1} s; the error is the root mean square, relative to that of the weights\n"),

@@ -60,6 +60,19 @@ pub enum ConvertError {
         /// The element.
         value: f32,
     },
+    /// A rotated model that does not compute what the original does.
+    #[error(
+        "{directory}: expected logits of the rotated model within {tolerance:e} of the original's, found {difference:e}",
+        directory = directory.display()
+    )]
+    LogitsDiffer {
+        /// The source.
+        directory: PathBuf,
+        /// By how much a logit differs at most, in double precision.
+        difference: f64,
+        /// By how much it may.
+        tolerance: f64,
+    },
     /// The operating system would not let us.
     #[error("{path}: cannot {action}", path = path.display())]
     Io {

@@ -5,31 +5,32 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::error::ConvertError;
-use super::plan::PlannedTensor;
+use super::model::PlannedTensor;
+use super::options::{Method, QuaRot};
 use crate::quant::{BLOCK_LEN, Block};
 
+/// A model's configuration.
+pub(super) const CONFIG: &str = "config.json";
 /// The list of all tensors in a converted directory.
 pub(super) const INDEX: &str = "quantize_index.json";
 
 /// The file of a tensor: names have dots and slashes in them, and files are to be flat and portable.
-fn file_name(tensor: &str, quantized: bool) -> String {
+pub(super) fn file_name(tensor: &str, quantized: bool) -> String {
     let safe = |character: char| if character.is_alphanumeric() || character == '-' { character } else { '_' };
     let stem: String = tensor.chars().map(safe).collect();
     format!("{stem}.{}", if quantized { "q4" } else { "f16" })
 }
 
-/// The files of tensors, each `(name, quantized)`.
-pub(super) fn file_names<'a>(tensors: impl Iterator<Item = (&'a str, bool)>) -> Result<Vec<String>, ConvertError> {
+/// Refuses tensors, each `(name, quantized)`, whose files would have the same name.
+pub(super) fn refuse_shared<'a>(tensors: impl Iterator<Item = (&'a str, bool)>) -> Result<(), ConvertError> {
     let mut owners = BTreeMap::new();
-    let mut files = Vec::new();
     for (name, quantized) in tensors {
         let file = file_name(name, quantized);
         if let Some(first) = owners.insert(file.clone(), name) {
             return Err(ConvertError::SharedFile { file, first: first.to_owned(), second: name.to_owned() });
         }
-        files.push(file);
     }
-    Ok(files)
+    Ok(())
 }
 
 /// What a tensor's file begins with.
@@ -53,20 +54,28 @@ pub(super) fn file_length(shape: &[usize], quantized: bool) -> usize {
     header(shape, quantized).len() + payload
 }
 
-/// The text of the index: by name, indented by two, no newline at the end.
-pub(super) fn index(tensors: &[PlannedTensor]) -> String {
+/// The text of the index: by name, indented by two, no newline at the end. That of a rotated model says so.
+pub(super) fn index(tensors: &[PlannedTensor], method: Method) -> String {
     let mut sorted: Vec<_> = tensors.iter().collect();
-    sorted.sort_by_key(|tensor| tensor.stored.name());
+    sorted.sort_by_key(|tensor| &tensor.name);
     let row = |tensor: &PlannedTensor| {
         json!({
-            "name": tensor.stored.name(),
-            "file": tensor.file,
-            "quantized": tensor.quantized,
+            "name": tensor.name,
+            "file": tensor.file(),
+            "quantized": tensor.is_quantized(),
             "shape": tensor.stored.shape(),
             "numel": tensor.stored.len(),
         })
     };
-    format!("{:#}", sorted.into_iter().map(row).collect::<Value>())
+    let rows = sorted.into_iter().map(row).collect::<Value>();
+    let index = match method {
+        Method::Q4 => rows,
+        Method::QuaRot(QuaRot { seed, tolerance }) => {
+            let reason = format!("logits in double precision are within {tolerance:e} of the original's");
+            json!({"quarot_seed": seed, "tensors": rows, "promotion": {"state": "verified", "reason": reason}})
+        }
+    };
+    format!("{index:#}")
 }
 
 #[cfg(test)]
@@ -81,9 +90,9 @@ mod tests {
 
     #[test]
     fn two_tensors_never_share_a_file() {
-        let names = |second| file_names([("a.b", true), second].into_iter());
-        let error = names(("a_b", true)).unwrap_err().to_string();
+        let refuse = |second| refuse_shared([("a.b", true), second].into_iter());
+        let error = refuse(("a_b", true)).unwrap_err().to_string();
         assert_eq!(error, r#"a_b.q4: expected a file for each tensor, found "a.b" and "a_b" to share it"#);
-        assert_eq!(names(("a_b", false)).unwrap(), ["a_b.q4", "a_b.f16"]);
+        refuse(("a_b", false)).unwrap();
     }
 }

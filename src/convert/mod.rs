@@ -20,16 +20,24 @@
 
 #![forbid(unsafe_code)]
 
+mod change;
 mod destination;
 mod error;
 mod files;
+mod model;
 mod narrow;
+mod options;
 mod output;
 mod pipeline;
 mod plan;
+mod probe;
+mod progress;
+mod quarot;
+mod reference;
 mod report;
 
 pub use error::ConvertError;
-pub use pipeline::Progress;
-pub use plan::{Conversion, Options};
+pub use options::{Method, Options, QuaRot};
+pub use plan::Conversion;
+pub use progress::Progress;
 pub use report::{Part, Report, TensorReport};

@@ -4,13 +4,10 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
-use super::plan::Options;
+use super::change::{Changed, RUN};
+use super::options::Options;
 use crate::checkpoint::Elements;
 use crate::quant::{BLOCK_LEN, Block, Deviation, QuantError, Weight, quantize_into};
-
-/// Elements that a thread takes at a time: large enough that handing them out costs nothing, small enough that they stay
-/// in a core's second cache. Sums are added up in their order, so that they are the same on any number of threads.
-const RUN: usize = 1 << 14;
 
 /// Why a piece cannot be narrowed. Positions count from its first element.
 #[derive(Debug)]
@@ -21,41 +18,69 @@ pub(super) enum NarrowError {
 
 /// The blocks of `elements`, as the bytes of a file, in place of what is in `out`.
 pub(super) fn to_blocks(
-    elements: Elements<'_>,
+    elements: &Changed<'_>,
     options: Options,
     out: &mut Vec<u16>,
 ) -> Result<Deviation, NarrowError> {
+    out.resize(elements.len().div_ceil(BLOCK_LEN) * (size_of::<Block>() / size_of::<u16>()), 0);
+    let blocks = bytemuck::cast_slice_mut(out);
     match elements {
-        Elements::F32(weights) => blocks_of(weights, options, out),
-        Elements::F16(weights) => blocks_of(weights, options, out),
-        Elements::Bf16(weights) => blocks_of(weights, options, out),
+        Changed::Kept(Elements::F32(weights)) => blocks_of(weights, options, blocks),
+        Changed::Kept(Elements::F16(weights)) => blocks_of(weights, options, blocks),
+        Changed::Kept(Elements::Bf16(weights)) => blocks_of(weights, options, blocks),
+        changed => blocks_of_changed(changed, options, blocks),
     }
 }
 
 /// `elements` in half precision, as the bytes of a file, in place of what is in `out`.
-pub(super) fn to_halves(elements: Elements<'_>, out: &mut Vec<u16>) -> Result<Deviation, NarrowError> {
+pub(super) fn to_halves(elements: &Changed<'_>, out: &mut Vec<u16>) -> Result<Deviation, NarrowError> {
+    out.resize(elements.len(), 0);
+    let halves = bytemuck::cast_slice_mut(out);
     match elements {
-        Elements::F32(weights) => halves_of(weights, out),
-        Elements::F16(weights) => halves_of(weights, out),
-        Elements::Bf16(weights) => halves_of(weights, out),
+        Changed::Kept(Elements::F32(weights)) => halves_of(weights, halves),
+        Changed::Kept(Elements::F16(weights)) => halves_of(weights, halves),
+        Changed::Kept(Elements::Bf16(weights)) => halves_of(weights, halves),
+        changed => {
+            let mut weights = vec![0.0; changed.len()];
+            changed.read(0, &mut weights);
+            halves_of(&weights, halves)
+        }
     }
 }
 
-fn blocks_of<W: Weight>(weights: &[W], options: Options, out: &mut Vec<u16>) -> Result<Deviation, NarrowError> {
-    out.resize(weights.len().div_ceil(BLOCK_LEN) * (size_of::<Block>() / size_of::<u16>()), 0);
-    let blocks: &mut [Block] = bytemuck::cast_slice_mut(out);
+// In what follows, sums are added up in the order of runs, so that they are the same on any number of threads.
+
+fn blocks_of<W: Weight>(weights: &[W], options: Options, blocks: &mut [Block]) -> Result<Deviation, NarrowError> {
     let runs = weights.par_chunks(RUN).zip(blocks.par_chunks_mut(RUN / BLOCK_LEN)).enumerate();
-    let done = runs.map(|(run, (weights, blocks))| {
-        quantize_into(weights, options.encoding, options.search, blocks)
-            .map_err(|error| NarrowError::Quant(error.after_blocks(run * (RUN / BLOCK_LEN))))?;
-        Ok(Deviation::of_blocks(weights, blocks))
+    in_order(runs.map(|(run, (weights, blocks))| encode(weights, run * RUN, options, blocks)).collect())
+}
+
+/// As [`blocks_of`], of weights that are made when they are needed.
+fn blocks_of_changed(changed: &Changed<'_>, options: Options, blocks: &mut [Block]) -> Result<Deviation, NarrowError> {
+    let (len, run) = (changed.len(), changed.run());
+    let runs = blocks.par_chunks_mut(run / BLOCK_LEN).enumerate();
+    let done = runs.map_init(Vec::new, |weights, (index, blocks)| {
+        let first = index * run;
+        weights.resize(run.min(len - first), 0.0);
+        changed.read(first, weights);
+        encode::<f64>(weights, first, options, blocks)
     });
     in_order(done.collect())
 }
 
-fn halves_of<W: Weight>(weights: &[W], out: &mut Vec<u16>) -> Result<Deviation, NarrowError> {
-    out.resize(weights.len(), 0);
-    let halves: &mut [f16] = bytemuck::cast_slice_mut(out);
+/// Encodes a run whose first weight has index `first`.
+fn encode<W: Weight>(
+    weights: &[W],
+    first: usize,
+    options: Options,
+    blocks: &mut [Block],
+) -> Result<Deviation, NarrowError> {
+    quantize_into(weights, options.encoding, options.search, blocks)
+        .map_err(|error| NarrowError::Quant(error.after_blocks(first / BLOCK_LEN)))?;
+    Ok(Deviation::of_blocks(weights, blocks))
+}
+
+fn halves_of<W: Weight>(weights: &[W], halves: &mut [f16]) -> Result<Deviation, NarrowError> {
     let runs = weights.par_chunks(RUN).zip(halves.par_chunks_mut(RUN)).enumerate();
     let done = runs.map(|(run, (weights, halves))| {
         let mut exact = vec![0.0; weights.len()];

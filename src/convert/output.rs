@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use super::error::ConvertError;
 use super::files;
-use super::plan::PlannedTensor;
+use super::model::PlannedTensor;
 
 /// Complete files that wait for the disk before writing waits, too.
 const WAITING: usize = 16;
@@ -34,10 +34,10 @@ impl<'a> Output<'a> {
     /// Begins the file of `tensor`; the one before it is complete.
     pub(super) fn begin(&mut self, tensor: &PlannedTensor) -> Result<(), ConvertError> {
         self.complete();
-        let path = self.directory.join(&tensor.file);
+        let path = self.directory.join(tensor.file());
         let file = File::create_new(&path).map_err(ConvertError::io(&path, "create"))?;
         self.file = Some((path, file));
-        self.write(&files::header(tensor.stored.shape(), tensor.quantized))
+        self.write(&files::header(tensor.stored.shape(), tensor.is_quantized()))
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), ConvertError> {

@@ -5,25 +5,16 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::error::ConvertError;
+use super::model::PlannedTensor;
 use super::narrow::{self, NarrowError};
+use super::options::Options;
 use super::output::Output;
-use super::plan::{Conversion, PlannedTensor};
+use super::progress::{Meter, Progress};
 use crate::checkpoint::{Piece, TensorReader};
 use crate::quant::{BLOCK_LEN, Deviation};
 
 /// Source bytes in a piece.
 const PIECE: usize = 16 << 20;
-
-/// How far a conversion is.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress<'a> {
-    /// Bytes of the source that are done.
-    pub done: u64,
-    /// Bytes of the source that there are to do.
-    pub total: u64,
-    /// The full name of the tensor in hand.
-    pub tensor: &'a str,
-}
 
 /// A piece of a tensor and its new form.
 #[derive(Default)]
@@ -38,20 +29,20 @@ struct Slot {
 
 /// Writes the files of all tensors to `directory`; how far each is off comes back.
 pub(super) fn run(
-    conversion: &Conversion,
+    tensors: &[PlannedTensor],
+    options: Options,
     directory: &Path,
-    mut progress: impl FnMut(Progress<'_>) -> ControlFlow<()> + Send,
+    meter: &Meter<impl FnMut(Progress<'_>) -> ControlFlow<()> + Send>,
 ) -> Result<Vec<Deviation>, ConvertError> {
-    let tensors = &conversion.tensors;
     let mut deviations = vec![Deviation::default(); tensors.len()];
     let mut input = Input { tensors, next: 0, reader: None };
     let mut output = Output::new(directory)?;
-    let (mut done, total) = (0, conversion.report().tensors.iter().map(|tensor| tensor.source_bytes).sum());
     let (mut front, mut back) = (Slot::default(), Slot::default());
+    let mut panels = Vec::new();
     input.fill(&mut front)?;
     while let Some(index) = front.tensor {
         let (narrowed, moved) = rayon::join(
-            || front.narrow(conversion),
+            || front.narrow(tensors, options, &mut panels),
             || {
                 back.write(tensors, &mut output)?;
                 input.fill(&mut back)
@@ -59,11 +50,7 @@ pub(super) fn run(
         );
         deviations[index] = [deviations[index], narrowed?].into_iter().sum();
         moved?;
-        let tensor = &tensors[index].stored;
-        done += front.piece.size() as u64;
-        if progress(Progress { done, total, tensor: tensor.name() }).is_break() {
-            return Err(ConvertError::Stopped);
-        }
+        meter.advance(front.piece.size(), &tensors[index].name)?;
         std::mem::swap(&mut front, &mut back);
     }
     back.write(tensors, &mut output)?;
@@ -72,23 +59,26 @@ pub(super) fn run(
 }
 
 impl Slot {
-    fn narrow(&mut self, conversion: &Conversion) -> Result<Deviation, ConvertError> {
+    fn narrow(
+        &mut self,
+        tensors: &[PlannedTensor],
+        options: Options,
+        panels: &mut Vec<f64>,
+    ) -> Result<Deviation, ConvertError> {
         let Some(index) = self.tensor else { return Ok(Deviation::default()) };
-        let tensor = &conversion.tensors[index];
-        let elements = self.piece.elements();
-        let narrowed = if tensor.quantized {
-            narrow::to_blocks(elements, conversion.options, &mut self.narrowed)
+        let PlannedTensor { stored, change, name, .. } = &tensors[index];
+        let changed = change.apply(stored, self.first, &self.piece, panels)?;
+        let narrowed = if tensors[index].is_quantized() {
+            narrow::to_blocks(&changed, options, &mut self.narrowed)
         } else {
-            narrow::to_halves(elements, &mut self.narrowed)
+            narrow::to_halves(&changed, &mut self.narrowed)
         };
-        let (file, name) = (tensor.stored.file().to_owned(), tensor.stored.name().to_owned());
+        let (file, tensor) = (stored.file().to_owned(), name.clone());
         narrowed.map_err(|error| match error {
             NarrowError::Quant(reason) => {
-                ConvertError::Weights { file, tensor: name, reason: reason.after_blocks(self.first / BLOCK_LEN) }
+                ConvertError::Weights { file, tensor, reason: reason.after_blocks(self.first / BLOCK_LEN) }
             }
-            NarrowError::Half { index, value } => {
-                ConvertError::Half { file, tensor: name, index: self.first + index, value }
-            }
+            NarrowError::Half { index, value } => ConvertError::Half { file, tensor, index: self.first + index, value },
         })
     }
 
@@ -118,7 +108,8 @@ impl Input<'_> {
         loop {
             if let Some((reader, first)) = &mut self.reader {
                 let tensor = self.next - 1;
-                reader.read(&mut slot.piece, PIECE / self.tensors[tensor].stored.element_size())?;
+                let PlannedTensor { stored, change, .. } = &self.tensors[tensor];
+                reader.read(&mut slot.piece, change.piece_len(stored, PIECE / stored.element_size()))?;
                 if !slot.piece.is_empty() {
                     (slot.tensor, slot.first) = (Some(tensor), *first);
                     *first += slot.piece.len();

@@ -8,16 +8,19 @@ use std::path::{Path, PathBuf};
 use super::destination::Destination;
 use super::error::ConvertError;
 use super::files;
+use super::model::{Model, PlannedTensor};
+use super::options::{Method, Options};
 use super::output;
-use super::pipeline::{self, Progress};
-use super::report::{Part, Report, TensorReport};
-use crate::checkpoint::{Checkpoint, StoredTensor, open_regular};
-use crate::quant::{Deviation, Encoding, Search};
-use crate::world::promised::{PromisedTensor, promised_tensors};
+use super::pipeline;
+use super::probe::Probe;
+use super::progress::{Meter, Progress};
+use super::quarot;
+use super::report::Report;
+use crate::checkpoint::{Checkpoint, open_regular};
 
 /// What goes beside the tensors as it is; only the first must be there.
 const COPIED: [&str; 9] = [
-    "config.json",
+    files::CONFIG,
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -28,34 +31,17 @@ const COPIED: [&str; 9] = [
     "merges.txt",
 ];
 
-/// How to convert.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    /// How codes are laid over the weights.
-    pub encoding: Encoding,
-    /// How scales are found.
-    pub search: Search,
-    /// Whether a destination that has content is replaced, rather than refused.
-    pub replace: bool,
-}
-
 /// A conversion that was checked and has not begun: nothing is written yet.
 #[derive(Debug)]
 pub struct Conversion {
-    pub(super) options: Options,
-    pub(super) tensors: Vec<PlannedTensor>,
+    options: Options,
+    model: Model,
+    /// What a changed model is compared with before anything is written.
+    probe: Option<Probe>,
+    /// Files with a content of their own.
+    written: Vec<(&'static str, String)>,
     copied: Vec<(&'static str, PathBuf)>,
     destination: Destination,
-}
-
-/// A tensor and what becomes of it.
-#[derive(Debug)]
-pub(super) struct PlannedTensor {
-    pub(super) stored: StoredTensor,
-    /// The name of its new file.
-    pub(super) file: String,
-    pub(super) quantized: bool,
-    part: Part,
 }
 
 impl Conversion {
@@ -70,66 +56,67 @@ impl Conversion {
             return Err(ConvertError::AlreadyConverted { index });
         }
         let mut checkpoint = Checkpoint::open_weights(source)?;
-        let promised = promised_tensors(&checkpoint.config);
-        let stored = promised.iter().map(|tensor| checkpoint.find(&tensor.name, &tensor.shape));
-        let stored = stored.collect::<Result<Vec<_>, _>>()?;
-        checkpoint.warn_of_left_over();
-        let quantized = promised.iter().map(|tensor| tensor.is_matrix);
-        let names = files::file_names(stored.iter().map(StoredTensor::name).zip(quantized))?;
-        let planned = |((promised, stored), file): ((&PromisedTensor, _), _)| PlannedTensor {
-            stored,
-            file,
-            quantized: promised.is_matrix,
-            part: Part::of(&promised.name),
+        let stored = Model::stored(&mut checkpoint)?;
+        let (model, probe, config) = match options.method {
+            Method::Q4 => {
+                checkpoint.warn_of_left_over();
+                (stored, None, None)
+            }
+            Method::QuaRot(quarot) => {
+                let rotated = quarot::rotated(&stored, &checkpoint, source, quarot)?;
+                let config = quarot::config(source, quarot.seed)?;
+                let probe = Probe { directory: source.into(), original: stored, tolerance: quarot.tolerance };
+                (rotated, Some(probe), Some(config))
+            }
         };
-        let tensors: Vec<PlannedTensor> = promised.iter().zip(stored).zip(names).map(planned).collect();
+        files::refuse_shared(model.tensors.iter().map(|tensor| (&*tensor.name, tensor.is_quantized())))?;
+        let mut written = vec![(files::INDEX, files::index(&model.tensors, options.method))];
+        written.extend(config.map(|text| (files::CONFIG, text)));
         let mut copied = Vec::new();
-        for file in COPIED {
+        for file in COPIED.into_iter().filter(|copied| written.iter().all(|(written, _)| written != copied)) {
             let path = source.join(file);
             if open_regular(&path)?.is_some() {
                 copied.push((file, path));
             }
         }
-        let read = tensors.iter().map(|tensor| tensor.stored.file()).chain(copied.iter().map(|(_, path)| &**path));
+        let read =
+            model.tensors.iter().map(|tensor| tensor.stored.file()).chain(copied.iter().map(|(_, path)| &**path));
         let destination = Destination::check(source, read, destination, options.replace)?;
-        Ok(Self { options, tensors, copied, destination })
+        Ok(Self { options, model, probe, written, copied, destination })
     }
 
     /// What would be written, tensor by tensor.
     #[must_use]
     pub fn report(&self) -> Report {
-        let row = |tensor: &PlannedTensor| {
-            let stored = &tensor.stored;
-            TensorReport {
-                name: stored.name().to_owned(),
-                part: tensor.part,
-                quantized: tensor.quantized,
-                elements: stored.len() as u64,
-                source_bytes: stored.size() as u64,
-                written_bytes: files::file_length(stored.shape(), tensor.quantized) as u64,
-                deviation: None,
-            }
-        };
-        Report { tensors: self.tensors.iter().map(row).collect() }
+        Report { tensors: self.model.tensors.iter().map(PlannedTensor::report).collect(), logit_difference: None }
     }
 
     /// Converts on the threads of the current rayon pool. `progress` is told how far it is, many times a second, and may
     /// stop it.
     ///
     /// # Errors
-    /// A weight that the new form cannot hold, a file that cannot be read or written, a destination that has changed
-    /// since it was checked, or [`ConvertError::Stopped`]. What was written is then removed.
+    /// A rotated model that does not compute what the original does, a weight that the new form cannot hold, a file that
+    /// cannot be read or written, a destination that has changed since it was checked, or [`ConvertError::Stopped`].
+    /// What was written is then removed.
     pub fn run(self, progress: impl FnMut(Progress<'_>) -> ControlFlow<()> + Send) -> Result<Report, ConvertError> {
+        let to_convert: u64 = self.model.tensors.iter().map(|tensor| tensor.stored.size() as u64).sum();
+        let to_check = self.probe.as_ref().map_or(0, |probe| probe.bytes(&self.model));
+        let meter = Meter::new(to_convert + to_check, progress);
+        let mut report = self.report();
+        if let Some(probe) = &self.probe {
+            report.logit_difference = Some(probe.run(&self.model, &meter)?);
+        }
         let staging = self.destination.stage()?;
-        let deviations: Vec<Deviation> = pipeline::run(&self, staging.path(), progress)?;
+        let deviations = pipeline::run(&self.model.tensors, self.options, staging.path(), &meter)?;
         for (file, path) in &self.copied {
             // The content only: a file that none may write would make a directory that none can replace.
             let mut from = File::open(path).map_err(ConvertError::io(path, "open"))?;
             write(&staging.path().join(file), &mut from)?;
         }
-        write(&staging.path().join(files::INDEX), &mut files::index(&self.tensors).as_bytes())?;
+        for (file, text) in &self.written {
+            write(&staging.path().join(file), &mut text.as_bytes())?;
+        }
         staging.commit()?;
-        let mut report = self.report();
         for (tensor, deviation) in report.tensors.iter_mut().zip(deviations) {
             tensor.deviation = Some(deviation);
         }

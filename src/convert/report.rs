@@ -7,6 +7,9 @@ use crate::quant::Deviation;
 pub struct Report {
     /// One for each tensor.
     pub tensors: Vec<TensorReport>,
+    /// By how much the logits of a changed model differ at most from the original's, both in double precision, before
+    /// anything is narrowed; `None` where nothing is changed, or nothing was done.
+    pub logit_difference: Option<f64>,
 }
 
 /// What became of a tensor.
@@ -20,11 +23,11 @@ pub struct TensorReport {
     pub quantized: bool,
     /// How many elements it has.
     pub elements: u64,
-    /// What it takes in the source, in bytes.
+    /// What it takes in the source, in bytes: none if it is another tensor there as well.
     pub source_bytes: u64,
     /// The length of its new file, in bytes.
     pub written_bytes: u64,
-    /// How far what is stored is from the source; `None` in a report of what would be done.
+    /// How far what is stored is from the source, after what was done to it in double precision; `None` in a report of what would be done.
     pub deviation: Option<Deviation>,
 }
 

@@ -7,10 +7,7 @@ use std::path::Path;
 use loquent::convert::{Conversion, ConvertError, Options};
 
 use crate::tiny_checkpoint::TinyCheckpoint;
-use crate::{content, convert, entries, place};
-
-const REPLACE: Options =
-    Options { replace: true, encoding: loquent::quant::Encoding::Asymmetric, search: loquent::quant::Search::MinMax };
+use crate::{REPLACE, content, convert, entries, place};
 
 #[test]
 fn a_stopped_run_leaves_nothing() {

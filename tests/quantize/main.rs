@@ -13,8 +13,13 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use loquent::convert::{Conversion, ConvertError, Options, Report};
+use loquent::convert::{Conversion, ConvertError, Method, Options, Report};
+use loquent::quant::{Encoding, Search};
 use tempfile::TempDir;
+
+/// The defaults, but for replacing what is there.
+const REPLACE: Options =
+    Options { method: Method::Q4, encoding: Encoding::Asymmetric, search: Search::MinMax, replace: true };
 
 /// Plans and runs to the end.
 fn convert(source: &Path, destination: &Path, options: Options) -> Result<Report, ConvertError> {

@@ -7,10 +7,7 @@ use loquent::convert::{Conversion, Options};
 
 use crate::content::with_two_pieces;
 use crate::tiny_checkpoint::TinyCheckpoint;
-use crate::{content, convert, entries, place};
-
-const REPLACE: Options =
-    Options { replace: true, encoding: loquent::quant::Encoding::Asymmetric, search: loquent::quant::Search::MinMax };
+use crate::{REPLACE, content, convert, entries, place};
 
 /// Asserts that a plan is refused with a message that has all `parts`, and that both places are as they were.
 #[track_caller]

@@ -53,6 +53,5 @@ impl Probe {
 /// Tokens from all over the vocabulary, without a pattern: multiples of the golden ratio.
 fn tokens(config: &ModelConfig) -> Vec<u32> {
     let share = |index: u32| u64::from(index.wrapping_mul(0x9e37_79b9));
-    #[expect(clippy::cast_possible_truncation, reason = "a share of the vocabulary is smaller than it is")]
     (1..=TOKENS).map(|index| ((share(index) * config.vocab_size as u64) >> 32) as u32).collect()
 }

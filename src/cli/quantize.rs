@@ -31,7 +31,7 @@ pub(super) struct Args {
     /// With quarot: how far a logit may be from the original model's, before weights become four bits [default: 1e-5]
     #[arg(long, value_name = "X", value_parser = tolerance)]
     tolerance: Option<f64>,
-    /// How the scale of each block is found [default: minmax; with quarot, mse]
+    /// How the scale of each block is found [default: minmax; with quarot and asymmetric codes, mse]
     #[arg(long, value_enum)]
     scale: Option<Scale>,
     /// How codes are laid over the weights of a block [default: asymmetric]
@@ -101,20 +101,19 @@ fn options(args: &Args) -> Options {
         }
     };
     let default = Options::of(method);
-    let encoding = args.encoding.map(|codes| match codes {
-        Codes::Asymmetric => Encoding::Asymmetric,
-        Codes::Symmetric => Encoding::Symmetric,
-    });
-    let search = args.scale.map(|scale| match scale {
-        Scale::Minmax => Search::MinMax,
-        Scale::Mse => Search::LeastSquares,
-    });
-    Options {
-        encoding: encoding.unwrap_or(default.encoding),
-        search: search.unwrap_or(default.search),
-        replace: args.force,
-        ..default
-    }
+    let encoding = match args.encoding {
+        None => default.encoding,
+        Some(Codes::Asymmetric) => Encoding::Asymmetric,
+        Some(Codes::Symmetric) => Encoding::Symmetric,
+    };
+    let search = match args.scale {
+        // Symmetric codes are for programs that know no others, and find scales so.
+        None if encoding == Encoding::Symmetric => Search::MinMax,
+        None => default.search,
+        Some(Scale::Minmax) => Search::MinMax,
+        Some(Scale::Mse) => Search::LeastSquares,
+    };
+    Options { encoding, search, replace: args.force, ..default }
 }
 
 fn tolerance(text: &str) -> Result<f64, String> {

@@ -11,7 +11,7 @@ use crate::{REPLACE, content, convert, entries, place};
 
 /// Asserts that a plan is refused with a message that has all `parts`, and that both places are as they were.
 #[track_caller]
-fn assert_refused(source: &Path, destination: &Path, options: Options, parts: &[&str]) {
+pub(crate) fn assert_refused(source: &Path, destination: &Path, options: Options, parts: &[&str]) {
     let before = content(source);
     let message = match Conversion::plan(source, destination, options) {
         Ok(_) => panic!("planned; expected a refusal with {parts:?}"),
@@ -132,11 +132,17 @@ fn what_is_copied_must_be_a_file() {
 /// Asserts that a run fails with a message that has all `parts` and leaves an old destination as it was.
 #[track_caller]
 fn assert_fails(tiny: &TinyCheckpoint, parts: &[&str]) {
+    assert_fails_with(tiny, Options::default(), parts);
+}
+
+/// As [`assert_fails`].
+#[track_caller]
+pub(crate) fn assert_fails_with(tiny: &TinyCheckpoint, options: Options, parts: &[&str]) {
     let (folder, out) = place();
     fs::create_dir(&out).unwrap();
     fs::write(out.join("precious"), "yes").unwrap();
     let before = content(tiny.path());
-    let message = convert(tiny.path(), &out, REPLACE).unwrap_err().to_string();
+    let message = convert(tiny.path(), &out, Options { replace: true, ..options }).unwrap_err().to_string();
     for part in parts {
         assert!(message.contains(part), "{message:?} does not say {part:?}");
     }
@@ -146,7 +152,7 @@ fn assert_fails(tiny: &TinyCheckpoint, parts: &[&str]) {
     assert_eq!(content(tiny.path()), before);
 }
 
-fn with_element(name: &str, index: usize, value: f32) -> TinyCheckpoint {
+pub(crate) fn with_element(name: &str, index: usize, value: f32) -> TinyCheckpoint {
     let mut tiny = TinyCheckpoint::new();
     tiny.tensors.get_mut(name).unwrap().bytes[4 * index..][..4].copy_from_slice(&value.to_le_bytes());
     tiny.write_weights();

@@ -27,7 +27,8 @@ pub struct TensorReport {
     pub source_bytes: u64,
     /// The length of its new file, in bytes.
     pub written_bytes: u64,
-    /// How far what is stored is from the source, after what was done to it in double precision; `None` in a report of what would be done.
+    /// How far what is stored is from the source, after what was done to it in double precision; `None` in a report of
+    /// what would be done.
     pub deviation: Option<Deviation>,
 }
 

@@ -79,6 +79,17 @@ fn a_random_seed_is_printed_and_repeats_the_text() {
 }
 
 #[test]
+fn json_says_how_it_was_computed_in_fact() {
+    let numerics = |arguments: &[&str]| {
+        let text = success(&[&["generate", "Once", "-n", "1", "--json"], arguments].concat());
+        json_lines(&text).last().expect("a line")["numerics"].clone()
+    };
+    assert_eq!(numerics(&[]), "fast");
+    assert_eq!(numerics(&["--exact"]), "exact");
+    assert_eq!(numerics(&["-m", "assets/demo"]), "exact", "no weight has four bits");
+}
+
+#[test]
 fn json_has_a_line_for_each_token_and_one_at_the_end() {
     let text = success(&["generate", "Once upon a time", "-n", "12", "--json", "--temp", "0", "--ignore-eos"]);
     let lines = json_lines(&text);

@@ -8,7 +8,7 @@ use anyhow::bail;
 use bevy_ecs::prelude::*;
 use indicatif::ProgressBar;
 use loquent::checkpoint::GenerationConfig;
-use loquent::cpu::{Cpu, read_bandwidth};
+use loquent::cpu::{Cpu, Numerics, read_bandwidth};
 use loquent::prelude::*;
 use loquent::schedule::profile::{Profile, chrome_trace, table};
 use loquent::world::activations::Logits;
@@ -139,7 +139,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let transcript = args.transcript(&checkpoint)?;
 
     let config = checkpoint.config.clone();
-    let model::Loaded { mut world, .. } =
+    let model::Loaded { mut world, numerics, .. } =
         model::spawn(&config, &mut checkpoint, args.threads.map(usize::from), model::numerics(args.exact))?;
     checkpoint.warn_of_left_over();
     let load_seconds = started.elapsed().as_secs_f64();
@@ -157,7 +157,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(transcript) = transcript {
         world.entity_mut(sequence).insert(transcript);
     }
-    let mut run = Run { world, sequence, logits, started: Instant::now(), first_token: None };
+    let mut run = Run { world, numerics, sequence, logits, started: Instant::now(), first_token: None };
     let reason = run.until_finished(&mut output)?;
     let rest = run.world.get_mut::<Transcript>(sequence).map(|mut transcript| transcript.finish());
     let summary = run.summary(reason, load_seconds, seed);
@@ -208,6 +208,7 @@ impl Args {
 /// A sequence on its way.
 struct Run {
     world: World,
+    numerics: Numerics,
     sequence: Entity,
     logits: Option<PendingFile>,
     started: Instant,
@@ -271,7 +272,8 @@ impl Run {
             "load_seconds": load_seconds, "prefill_seconds": prefill, "decode_seconds": decode,
             "prefill_tokens_per_second": rate(self.tokens().processed.min(prompt), prefill),
             "decode_tokens_per_second": rate(new.saturating_sub(1), decode),
-            "backend": "cpu", "isa": workers.isa().to_string(), "threads": workers.threads(), "seed": seed,
+            "backend": "cpu", "numerics": model::numerics_name(self.numerics), "isa": workers.isa().to_string(),
+            "threads": workers.threads(), "seed": seed,
         })
     }
 

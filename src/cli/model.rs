@@ -40,6 +40,14 @@ pub(super) fn numerics(exact: bool) -> Numerics {
     if exact { Numerics::Exact } else { Numerics::Fast }
 }
 
+/// What results call it.
+pub(super) fn numerics_name(numerics: Numerics) -> &'static str {
+    match numerics {
+        Numerics::Fast => "fast",
+        Numerics::Exact => "exact",
+    }
+}
+
 /// A world with a model in it.
 pub(super) struct Loaded {
     pub(super) world: World,

@@ -209,7 +209,7 @@ impl Model {
     fn json(&self, found: &Perplexity) -> Value {
         let perplexity = found.perplexity();
         json!({
-            "model": self.name, "numerics": numerics_name(self.numerics),
+            "model": self.name, "numerics": model::numerics_name(self.numerics),
             "nll": found.nll.value, "nll_standard_error": found.nll.standard_error,
             "perplexity": perplexity.value, "perplexity_standard_error": perplexity.standard_error,
         })
@@ -219,17 +219,10 @@ impl Model {
         format!(
             "{}, {}: perplexity {}, mean nll {}\n",
             self.name,
-            numerics_name(self.numerics),
+            model::numerics_name(self.numerics),
             with_error(found.perplexity()),
             with_error(found.nll),
         )
-    }
-}
-
-fn numerics_name(numerics: Numerics) -> &'static str {
-    match numerics {
-        Numerics::Fast => "fast",
-        Numerics::Exact => "exact",
     }
 }
 

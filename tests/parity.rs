@@ -1,11 +1,13 @@
-//! The exact path computes what transformers computes. `tests/fixtures/make.py` froze its answers.
+//! The exact path computes what transformers computes. `tests/fixtures/make.py` and `tests/parity/report.py` froze its
+//! answers.
 
 mod support;
 
 use loquent::cpu::Numerics;
 use loquent::cpu::kernels::Isa;
 use loquent::prelude::*;
-use support::{exact_world, fixtures, generate, golden, logits, vocab_size, world};
+use serde::Deserialize;
+use support::{demo, exact_world, fixtures, generate, golden, logits, vocab_size, world};
 
 fn largest_difference(left: &[f32], right: &[f32]) -> f32 {
     assert_eq!(left.len(), right.len());
@@ -50,5 +52,32 @@ fn every_instruction_set_agrees_with_transformers() {
                 assert!(difference < 1e-3, "{} with {isa}: {difference}", fixture.display());
             }
         }
+    }
+}
+
+/// What `tests/parity/report.py --regenerate` wrote.
+#[derive(Deserialize)]
+struct Reference {
+    prompts: Vec<Continued>,
+}
+
+/// A text, and what follows it.
+#[derive(Deserialize)]
+struct Continued {
+    name: String,
+    text: String,
+    ids: Vec<u32>,
+    tokens: Vec<u32>,
+}
+
+#[test]
+fn the_demo_continues_texts_as_transformers_does() {
+    let reference: Reference = serde_json::from_str(include_str!("parity/reference.json")).expect("reference.json");
+    assert!(reference.prompts.iter().any(|prompt| prompt.ids.len() >= 700));
+    let tokenizer = Checkpoint::open(&demo()).expect("the demo").tokenizer.expect("a tokenizer");
+    let mut world = exact_world(&demo());
+    for Continued { name, text, ids, tokens } in reference.prompts {
+        assert_eq!(tokenizer.encode(&text, true).expect("ids"), ids, "{name}");
+        assert_eq!(generate(&mut world, &ids, tokens.len()), tokens, "{name}");
     }
 }

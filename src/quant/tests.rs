@@ -99,6 +99,36 @@ fn every_element_type_is_encoded_as_its_value_in_single_precision() {
     }
 }
 
+#[test]
+fn a_weight_of_any_type_is_its_number() {
+    assert_eq!(Weight::to_f32(f16::from_f32(-1.5)), -1.5);
+    assert_eq!(Weight::to_f32(bf16::from_f32(-1.5)), -1.5);
+    assert_eq!((Weight::to_f32(-1.5_f64), Weight::to_f32(-1.5_f32)), (-1.5, -1.5));
+}
+
+#[test]
+fn deviations_are_sums_of_squares_and_their_ratio_is_a_root() {
+    let halves = Deviation::of_halves(&[3.0, -4.0], &[f16::from_f32(3.5), f16::from_f32(-4.0)]);
+    assert_eq!(halves, Deviation { squared_error: 0.25, squared_weight: 25.0 });
+    assert_eq!(halves.relative_rms(), 0.1);
+    let weights = [0.0, 0.5, 15.0];
+    let blocks = Deviation::of_blocks(&weights, &quantize(&weights, Encoding::Asymmetric, Search::MinMax).unwrap());
+    assert_eq!(blocks, Deviation { squared_error: 0.25, squared_weight: 225.25 });
+    let sum: Deviation = [halves, blocks, halves].into_iter().sum();
+    assert_eq!(sum, Deviation { squared_error: 0.75, squared_weight: 275.25 });
+    assert_eq!(Deviation { squared_error: 0.0, squared_weight: 0.0 }.relative_rms(), 0.0);
+}
+
+#[test]
+fn places_in_a_piece_count_from_the_blocks_before_it() {
+    let of = |weights: &[f32]| quantize(weights, Encoding::Asymmetric, Search::MinMax).unwrap_err().after_blocks(10);
+    let mut weights = [1.0; 70];
+    weights[65] = f32::INFINITY;
+    assert_eq!(of(&weights), QuantError::NonFinite { block: 12, index: 385, value: f32::INFINITY });
+    weights[65] = -1e30;
+    assert!(matches!(of(&weights), QuantError::Scale { block: 12, .. } | QuantError::Bias { block: 12, .. }));
+}
+
 /// Normally distributed numbers (Box and Muller, 1958).
 fn gaussian(count: usize) -> Vec<f32> {
     use rand::{Rng, SeedableRng};

@@ -113,6 +113,23 @@ fn offsets_must_lie_in_the_file_in_order() {
 }
 
 #[test]
+fn a_shape_must_be_its_bytes_in_types_that_no_model_reads_as_well() {
+    for (element_types, bytes) in
+        [("BOOL U8 I8 F8_E4M3 F8_E5M2 F8_E8M0", 3), ("U16 I16 F16 BF16", 6), ("U32 I32 F32", 12), ("U64 I64 F64", 24)]
+    {
+        for element_type in element_types.split(' ') {
+            assert_header_refused(
+                |header| {
+                    header["b"]["dtype"] = json!(element_type);
+                    header["b"]["shape"] = json!([3]);
+                },
+                &["tensor \"b\"", &format!("{bytes} bytes for {element_type} [3]"), "found 16 bytes"],
+            );
+        }
+    }
+}
+
+#[test]
 fn a_shape_must_be_its_bytes() {
     for (shape, expected) in [
         (json!([2, 5]), "20 bytes for BF16 [2, 5]"),

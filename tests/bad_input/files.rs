@@ -105,6 +105,16 @@ fn json_files_have_a_largest_size() {
 }
 
 #[test]
+fn a_json_file_of_the_largest_size_is_read_to_its_end() {
+    let tiny = TinyCheckpoint::new();
+    let text = fs::read_to_string(tiny.file("config.json")).unwrap();
+    let (start, end) = text.trim_end().rsplit_once('}').unwrap();
+    let space = " ".repeat((1 << 20) - start.len() - end.len() - 1);
+    tiny.write("config.json", format!("{start}{space}}}{end}"));
+    Checkpoint::open(tiny.path()).unwrap();
+}
+
+#[test]
 fn text_that_is_no_utf_8_is_refused() {
     let tiny = TinyCheckpoint::new();
     tiny.write("config.json", b"{\"model_type\": \"\xff\"}");

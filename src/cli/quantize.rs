@@ -63,7 +63,7 @@ enum Method {
 enum Scale {
     /// From the least and the largest weight
     Minmax,
-    /// The one of many with the least squared error: slower, and an eighth closer
+    /// The one of many with the least squared error: slower, and a tenth closer
     Mse,
 }
 

@@ -312,6 +312,11 @@ pub(super) fn nearest_code(x: f32) -> f32 {
     round_size(clamp_to_codes(x))
 }
 
+/// The code that is nearest to `x`, halves to even.
+pub(super) fn nearest_even_code(x: f32) -> f32 {
+    (clamp_to_codes(x) + INTEGERS) - INTEGERS
+}
+
 /// A code as an integer.
 pub(super) fn integer(code: f32) -> u8 {
     (code + INTEGERS).to_bits() as u8

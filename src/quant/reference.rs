@@ -31,61 +31,74 @@ fn reference(weights: &[f32], encoding: Encoding) -> Option<Block> {
     (scale.is_finite() && scale > f16::ZERO && bias.is_finite()).then(|| Block::new(scale, bias, codes))
 }
 
-/// The search, one line after the other, each block encoded and decoded in full.
+/// A line that has been tried: its scale and bias, its squared error, and the sums of the codes, of their squares and of
+/// their products with the weights.
+type Tried = ([f32; 2], f32, [f32; 3]);
+
+fn try_on(weights: &[f32], scale: f32, bias: f32) -> Option<Tried> {
+    let (scale, bias) = (f16::from_f32(scale).to_f32(), f16::from_f32(bias).to_f32());
+    let (mut error, mut sums) = (0.0, [0.0; 3]);
+    for &weight in weights {
+        let steps = (weight - bias) * (1.0 / scale);
+        let code = steps.clamp(0.0, 15.0).round_ties_even();
+        error += (code - steps) * (code - steps);
+        sums = [sums[0] + code, sums[1] + code * code, sums[2] + code * weight];
+    }
+    let error = error * scale * scale;
+    let storable = scale.is_finite() && scale > 0.0 && bias.is_finite();
+    (storable && error < f32::INFINITY).then_some(([scale, bias], error, sums))
+}
+
+/// The search, one line after the other.
 fn searched(weights: &[f32], encoding: Encoding) -> Option<Block> {
-    let error = |block: &Block| weights.iter().zip(block.weights()).map(|(a, b)| (b - a) * (b - a)).sum::<f32>();
     let plain = reference(weights, encoding)?;
-    let mut best = (error(&plain), plain);
+    let (count, sum) = (weights.len() as f32, weights.iter().sum::<f32>());
     let minimum = weights.iter().copied().fold(f32::INFINITY, f32::min);
     let maximum = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let steps = (28..=42).chain([44]).map(|halves| halves as f32 / 2.0);
-    for steps in steps {
-        let (mut scale, mut bias) = match encoding {
-            Encoding::Asymmetric => {
-                let scale = (maximum - minimum) / steps;
-                (scale, f32::midpoint(minimum, maximum) - 7.5 * scale)
-            }
-            Encoding::Symmetric => {
-                let scale = 2.0 * maximum.max(-minimum) / steps;
-                (scale, -8.0 * scale)
-            }
-        };
-        for _ in 0..3 {
-            let (half_scale, half_bias) = (f16::from_f32(scale), f16::from_f32(bias));
-            if !(half_scale.is_finite() && half_scale > f16::ZERO && half_bias.is_finite()) {
-                break;
-            }
-            let inverse = 1.0 / half_scale.to_f32();
-            let code = |weight: f32| ((weight - half_bias.to_f32()) * inverse).round().clamp(0.0, 15.0);
-            let mut codes = [0; BLOCK_LEN];
-            for (index, slot) in codes.iter_mut().enumerate() {
-                *slot = code(weights.get(index).copied().unwrap_or(0.0)) as u8;
-            }
-            let block = Block::new(half_scale, half_bias, codes);
-            if error(&block) < best.0 {
-                best = (error(&block), block);
-            }
-            let centre = if encoding == Encoding::Symmetric { 8.0 } else { 0.0 };
-            let (mut sum, mut total, mut squares, mut products) = (0.0f32, 0.0f32, 0.0f32, 0.0f32);
-            for &weight in weights {
-                let code = code(weight) - centre;
-                (sum, total) = (sum + code, total + weight);
-                (squares, products) = (squares + code * code, products + code * weight);
-            }
-            let count = weights.len() as f32;
-            match encoding {
-                Encoding::Asymmetric => {
-                    scale = (count * products - sum * total) / (count * squares - sum * sum);
-                    bias = (total - scale * sum) / count;
-                }
-                Encoding::Symmetric => {
-                    scale = products / squares;
-                    bias = -8.0 * scale;
-                }
-            }
+    let first = |steps: f32| match encoding {
+        Encoding::Asymmetric => {
+            let scale = (maximum - minimum) / steps;
+            (scale, f32::midpoint(minimum, maximum) - 7.5 * scale)
         }
+        Encoding::Symmetric => {
+            let scale = 2.0 * maximum.max(-minimum) / steps;
+            (scale, -8.0 * scale)
+        }
+    };
+    let fit = |[codes, squares, products]: [f32; 3]| match encoding {
+        Encoding::Asymmetric => {
+            let scale = (count * products - codes * sum) / (count * squares - codes * codes);
+            (scale, (sum - scale * codes) / count)
+        }
+        Encoding::Symmetric => {
+            let scale = (products - 8.0 * sum) / (squares - 16.0 * codes + 64.0 * count);
+            (scale, -8.0 * scale)
+        }
+    };
+    let better = |best: Option<Tried>, other: Option<Tried>| match (best, other) {
+        (Some(best), Some(other)) => Some(if other.1 < best.1 { other } else { best }),
+        (best, other) => best.or(other),
+    };
+    let mut best = None;
+    for starts in [[14.5, 15.25], [16.0, 16.75], [17.5, 18.25], [19.0, 20.0]] {
+        let starts = starts.map(first).map(|(scale, bias)| try_on(weights, scale, bias));
+        let mut found = better(starts[0], starts[1]);
+        for _ in 0..4 {
+            let Some((_, _, sums)) = found else { break };
+            let (scale, bias) = fit(sums);
+            found = better(found, try_on(weights, scale, bias));
+        }
+        best = better(best, found);
     }
-    Some(best.1)
+    let Some(([scale, bias], ..)) = best else { return Some(plain) };
+    let mut codes = [0; BLOCK_LEN];
+    for (index, slot) in codes.iter_mut().enumerate() {
+        let weight = weights.get(index).copied().unwrap_or(0.0);
+        *slot = ((weight - bias) * (1.0 / scale)).round().clamp(0.0, 15.0) as u8;
+    }
+    let found = Block::new(f16::from_f32(scale), f16::from_f32(bias), codes);
+    let error = |block: &Block| weights.iter().zip(block.weights()).map(|(a, b)| (b - a) * (b - a)).sum::<f32>();
+    Some(if error(&found) < error(&plain) { found } else { plain })
 }
 
 /// Weights of all sizes: smooth ones, ones that lie on a grid with many ties and both zeros, and any bits at all.

@@ -18,6 +18,8 @@ pub(super) const INDEX: &str = "quantize_index.json";
 /// A thousand layers' names take five.
 const LARGEST_INDEX: u64 = 16 << 20;
 const SEED: &str = "quarot_seed";
+/// What lattice calls a model of which only the residual stream is rotated, once and for all.
+const RESIDUAL: &str = "v0-residual";
 
 /// A tensor that the index promises.
 #[derive(Clone, Debug)]
@@ -111,6 +113,13 @@ fn rotated<'a>(
         && seed != other
     {
         faults(root.error(SEED, format!("{other}, which config.json has as quarot_rotation_seed")))?;
+    }
+    // Weights of lattice's next kind of rotation want activations turned back at run time: without, they compute nonsense.
+    let of_online = root.object("online")?.map(|online| (online, "version"));
+    for (fields, version) in [(root, "artifact_version")].into_iter().chain(of_online) {
+        if fields.text(version)?.is_some_and(|version| version != RESIDUAL) {
+            faults(fields.error(version, format!("{RESIDUAL}, weights that need no rotation at run time")))?;
+        }
     }
     if let Some(promotion) = root.object("promotion")? {
         // What a converter notes about its own checks: nothing to go by, but what it says should be readable.

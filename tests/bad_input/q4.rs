@@ -344,6 +344,26 @@ fn an_object_without_a_seed_is_refused() {
 }
 
 #[test]
+fn weights_that_need_rotations_at_run_time_are_refused() {
+    let (tiny, tensors) = TinyCheckpoint::converted();
+    let online = "v1-online-r3r4";
+    for (key, value, named) in [
+        ("artifact_version", json!(online), "field `artifact_version`"),
+        ("artifact_version", json!(1), "field `artifact_version`"),
+        ("online", json!({"version": online}), "field `online.version`"),
+        ("online", json!(true), "field `online`"),
+    ] {
+        tiny.write(INDEX, json!({"quarot_seed": 7, "tensors": tensors, key: value}).to_string());
+        tiny.assert_refused(INDEX, &[named, "expected", "found"]);
+    }
+    let residual = json!("v0-residual");
+    let index =
+        json!({"quarot_seed": 7, "tensors": tensors, "artifact_version": residual, "online": {"version": residual}});
+    tiny.write(INDEX, index.to_string());
+    tiny.load().expect("weights that need none");
+}
+
+#[test]
 fn a_seed_that_is_not_the_configurations_is_refused() {
     let (tiny, tensors) = TinyCheckpoint::converted();
     let tiny = tiny.with_field("quarot_rotation_seed", json!(u64::MAX));

@@ -1,8 +1,12 @@
 //! What shows on stderr while something takes seconds. Nothing does if stderr is no terminal.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
+
+use super::interrupt;
 
 /// A line that shows something is going on.
 pub(super) fn spinner(message: &'static str) -> ProgressBar {
@@ -15,4 +19,25 @@ pub(super) fn spinner(message: &'static str) -> ProgressBar {
 pub(super) fn bar(length: u64, template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template);
     ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Runs `work` on so many threads, or on one for each core, under a bar. It tells how many bytes of how many it has done,
+/// and is told whether to go on.
+pub(super) fn over_bytes<T: Send>(
+    message: String,
+    threads: Option<u16>,
+    work: impl FnOnce(&(dyn Fn(u64, u64) -> ControlFlow<()> + Sync)) -> T + Send,
+) -> anyhow::Result<T> {
+    let threads = threads.map_or(0, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.with_context(|| format!("cannot start {threads} threads"))?;
+    let bar = bar(0, "{msg} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left").with_message(message);
+    let tell = |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let done = pool.install(|| work(&tell));
+    bar.finish_and_clear();
+    Ok(done)
 }

@@ -1,12 +1,10 @@
 //! `loquent quantize`: a checkpoint in four bits a weight.
 
 use std::io::Write;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Context;
 use clap::ValueEnum;
 use loquent::convert::{self, Conversion, ConvertError, Options, Part, QuaRot, Report, TensorReport};
 use loquent::quant::{Deviation, Encoding, Search};
@@ -123,20 +121,8 @@ fn tolerance(text: &str) -> Result<f64, String> {
 
 /// Converts under a bar; `None` if it was interrupted.
 fn run_under_bar(conversion: Conversion, threads: Option<u16>) -> anyhow::Result<Option<Report>> {
-    let threads = threads.map_or(0, usize::from);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.with_context(|| format!("cannot start {threads} threads"))?;
-    let bar = progress::bar(0, "{msg} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
-    bar.set_message("quantizing");
-    let converted = pool.install(|| {
-        conversion.run(|progress| {
-            bar.set_length(progress.total);
-            bar.set_position(progress.done);
-            if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })
-    });
-    bar.finish_and_clear();
-    match converted {
+    let run = |tell: &(dyn Fn(u64, u64) -> _ + Sync)| conversion.run(|progress| tell(progress.done, progress.total));
+    match progress::over_bytes("quantizing".to_owned(), threads, run)? {
         Err(ConvertError::Stopped) => Ok(None),
         converted => Ok(Some(converted?)),
     }

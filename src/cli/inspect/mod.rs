@@ -5,12 +5,10 @@ mod text;
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Context;
 use loquent::cpu::{Footprint, Numerics};
 use loquent::inspect::{InspectError, Inspection, Options, Report, Statistics, TensorReport, picture};
 
@@ -104,20 +102,9 @@ fn look(
     options: Options,
     threads: Option<u16>,
 ) -> anyhow::Result<Option<Report>> {
-    let threads = threads.map_or(0, usize::from);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.with_context(|| format!("cannot start {threads} threads"))?;
-    let bar = progress::bar(0, "{msg} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
-    bar.set_message(format!("reading {}", directory.display()));
-    let report = pool.install(|| {
-        inspection.run(options, |progress| {
-            bar.set_length(progress.total);
-            bar.set_position(progress.done);
-            if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })
-    });
-    bar.finish_and_clear();
-    match report {
+    let run =
+        |tell: &(dyn Fn(u64, u64) -> _ + Sync)| inspection.run(options, |progress| tell(progress.done, progress.total));
+    match progress::over_bytes(format!("reading {}", directory.display()), threads, run)? {
         Err(InspectError::Stopped) => Ok(None),
         report => Ok(Some(report?)),
     }

@@ -20,7 +20,6 @@ mod sweep;
 mod tests;
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
 use self::fold::{divide, fold};
 use self::sweep::{pack_queries, scratch_lines, sweep};
@@ -214,10 +213,8 @@ fn by_segment(call: &Call<'_>, tile: &Tile, out: &Disjoint<'_>) {
     let rows = call.rows(tile);
     let lines = Running::lines(call.shape, rows);
     let mut segments = vec![Line::ZERO; lines * call.segments(tile)];
-    let parts: Vec<_> = segments.chunks_mut(lines).map(Mutex::new).collect();
-    split::each(parts.len(), |segment| {
-        let mut lines = parts[segment].lock().unwrap_or_else(PoisonError::into_inner);
-        let mut running = Running::over(&mut lines, call.shape, rows);
+    split::chunks(&mut segments, lines, |segment, lines| {
+        let mut running = Running::over(lines, call.shape, rows);
         with_scratch(scratch_lines(call.shape, rows), |scratch| {
             pack_queries(call, tile, scratch);
             sweep(call.isa, call, tile, segment, &mut running, scratch);

@@ -98,24 +98,33 @@ pub(super) fn costly_rows<T: Send>(out: &mut [T], width: usize, cost: usize, wor
     // A few parts for each thread, so that one delayed thread does not hold up the others.
     let parts = (out.len() * cost / LEAST_ELEMENTS).min(4 * rayon::current_num_threads());
     let per_part = (out.len() / width).div_ceil(parts);
-    out.par_chunks_mut(per_part * width).enumerate().for_each(|(part, rows)| {
-        work(part * per_part, rows);
+    chunks(out, per_part * width, |part, rows| work(part * per_part, rows));
+}
+
+/// Runs `work(index, chunk)` for every chunk of `size` elements of `out`, as [`each`]; the last one may be shorter.
+pub(super) fn chunks<T: Send>(out: &mut [T], size: usize, work: impl Fn(usize, &mut [T]) + Sync) {
+    let len = out.len();
+    let out = Disjoint::new(out);
+    each(len.div_ceil(size), |index| {
+        let start = index * size;
+        // SAFETY: every index is run once, and no element is in the chunks of two.
+        work(index, unsafe { out.piece(start..(start + size).min(len)) });
     });
 }
 
 /// A buffer of which several threads write different elements.
-pub(super) struct Disjoint<'a> {
-    start: *mut f32,
+pub(super) struct Disjoint<'a, T = f32> {
+    start: *mut T,
     len: usize,
-    buffer: PhantomData<&'a mut [f32]>,
+    buffer: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: the only access is `piece`, whose callers promise that pieces in use at once do not overlap, so sharing
-// this is sharing non-overlapping `&mut [f32]`, which are `Send`.
-unsafe impl Sync for Disjoint<'_> {}
+// this is sharing non-overlapping `&mut [T]`, which are `Send` where `T` is.
+unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
 
-impl<'a> Disjoint<'a> {
-    pub(super) fn new(buffer: &'a mut [f32]) -> Self {
+impl<'a, T> Disjoint<'a, T> {
+    pub(super) fn new(buffer: &'a mut [T]) -> Self {
         Self { start: buffer.as_mut_ptr(), len: buffer.len(), buffer: PhantomData }
     }
 
@@ -130,7 +139,7 @@ impl<'a> Disjoint<'a> {
     /// No other piece that is alive at the same time contains any of them.
     #[expect(clippy::mut_from_ref, reason = "the callers promise that pieces do not overlap")]
     #[inline(always)]
-    pub(super) unsafe fn piece(&self, range: Range<usize>) -> &mut [f32] {
+    pub(super) unsafe fn piece(&self, range: Range<usize>) -> &mut [T] {
         assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: the range lies within the buffer, which is exclusively borrowed for longer than `self` lives, and
         // the caller promises that no other piece overlaps.
@@ -169,6 +178,17 @@ mod tests {
                 let runs: Vec<_> = runs.into_iter().map(AtomicUsize::into_inner).collect();
                 assert_eq!(runs, vec![1; count], "{threads} threads");
             }
+        }
+    }
+
+    #[test]
+    fn every_element_is_in_the_chunk_of_its_place() {
+        for len in 0..20 {
+            let mut out = vec![0; len];
+            on_threads(3, || {
+                chunks(&mut out, 6, |index, chunk| chunk.iter_mut().for_each(|element| *element += 1 + index))
+            });
+            assert!(out.iter().enumerate().all(|(place, element)| *element == 1 + place / 6), "{out:?}");
         }
     }
 

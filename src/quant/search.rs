@@ -56,7 +56,7 @@ struct Lines {
 #[derive(Clone, Copy)]
 struct Tried {
     lines: Lines,
-    /// Of the squared errors; infinite where half precision cannot hold the line.
+    /// Of the squared errors; finite only where half precision can hold the line.
     errors: Lanes,
     codes: Lanes,
     squares: Lanes,
@@ -121,10 +121,9 @@ impl Lines {
                 tried.products[line] += code * weight;
             }
         }
-        for line in 0..LANES {
-            let (scale, bias) = (scales[line], biases[line]);
-            let storable = (scale > 0.0) & (scale < f32::INFINITY) & (bias.abs() < f32::INFINITY);
-            tried.errors[line] = if storable { tried.errors[line] * scale * scale } else { f32::INFINITY };
+        for (error, scale) in tried.errors.iter_mut().zip(scales) {
+            // What half precision cannot hold is infinite by now, and makes the error so, or not a number.
+            *error = if scale > 0.0 { *error * scale * scale } else { f32::INFINITY };
         }
         tried
     }

@@ -177,8 +177,8 @@ proptest! {
         for (index, weight) in weights.iter().enumerate() {
             let block = &plain[index / BLOCK_LEN];
             let back = block.weights()[index % BLOCK_LEN];
-            // Rounding the scale and the bias to half precision moves the far end by up to 15 · 2⁻¹² and 8 · 2⁻¹¹.
-            let bound = block.scale().to_f32() * (0.5 + 15.0 / 4096.0) + block.bias().to_f32().abs() / 2048.0 + 1e-6;
+            // Half precision moves the far end by up to 2⁻¹¹ of 15 scales, and by as much of the bias.
+            let bound = block.scale().to_f32() * (0.5 + 15.0 / 2048.0) + block.bias().to_f32().abs() / 2048.0 + 1e-6;
             prop_assert!((back - weight).abs() <= bound, "{weight} became {back}, scale {}", block.scale());
         }
         if searched {

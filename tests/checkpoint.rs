@@ -3,7 +3,9 @@
 #[path = "support/tiny_checkpoint.rs"]
 mod tiny_checkpoint;
 
+use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use half::{bf16, f16};
@@ -109,7 +111,59 @@ fn tensors_without_a_place_are_left_over() {
     let checkpoint = tiny.load().unwrap();
     let left: Vec<&str> = checkpoint.left_over().collect();
     assert_eq!(left, ["model.layers.0.mlp.up_proj.bias", "model.layers.99.mlp.up_proj.weight", "other"]);
-    checkpoint.warn_of_left_over();
+}
+
+/// What `work` logs on this thread.
+fn logged(work: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let to = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || to.clone()).finish();
+    tracing::subscriber::with_default(subscriber, work);
+    let bytes = log.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn tensors_without_a_place_are_warned_of_and_five_are_named() {
+    for count in [0, 1, 5, 6] {
+        let mut tiny = TinyCheckpoint::new();
+        for index in 0..count {
+            let tensor = Stored { dtype: "F32".into(), shape: vec![1], bytes: vec![0; 4] };
+            tiny.tensors.insert(format!("other{index}"), tensor);
+        }
+        tiny.write_weights();
+        let checkpoint = tiny.load().unwrap();
+        let log = logged(|| checkpoint.warn_of_left_over());
+        assert_eq!(log.contains("WARN"), count > 0, "{log}");
+        assert_eq!(log.contains(&format!("{count} tensors have no place")), count > 0, "{log}");
+        assert_eq!((0..count).filter(|index| log.contains(&format!("other{index}"))).count(), count.min(5), "{log}");
+        assert_eq!(log.contains('…'), count > 5, "{log}");
+    }
+}
+
+#[test]
+fn tensors_of_other_models_are_left_out_and_counted() {
+    for count in [0, 1, 2] {
+        let mut tiny = TinyCheckpoint::new();
+        for name in ["model.visual.patch_embed.weight", "mtp.fc.weight"].into_iter().take(count) {
+            let tensor = Stored { dtype: "F32".into(), shape: vec![1], bytes: vec![0; 4] };
+            tiny.tensors.insert(name.into(), tensor);
+        }
+        tiny.write_weights();
+        let log = logged(|| assert_eq!(tiny.load().unwrap().left_over().count(), 0));
+        assert_eq!(log.contains("left out"), count > 0, "{log}");
+        assert_eq!(log.contains(&format!("{count} tensors of the vision tower")), count > 0, "{log}");
+    }
 }
 
 #[test]

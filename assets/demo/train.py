@@ -42,7 +42,11 @@ CHAT_TEMPLATE = (
 )
 
 
-def make_tokenizer(path, documents=20_000):
+def tokenizer_texts(documents=20_000):
+    return (stories.document(TOKENIZER_SEEDS + i).replace(IM_START, "").replace(IM_END, "") for i in range(documents))
+
+
+def make_tokenizer(path, texts, vocab_size):
     """A byte-level BPE in the layout of the Qwen tokenizers."""
     tok = Tokenizer(models.BPE())
     tok.normalizer = normalizers.NFC()
@@ -52,9 +56,8 @@ def make_tokenizer(path, documents=20_000):
     ])
     tok.decoder = decoders.ByteLevel()
     special = [EOS, IM_START, IM_END]
-    trainer = trainers.BpeTrainer(vocab_size=VOCAB, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
-    text = (stories.document(TOKENIZER_SEEDS + i).replace(IM_START, "").replace(IM_END, "") for i in range(documents))
-    tok.train_from_iterator(text, trainer)
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    tok.train_from_iterator(texts, trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tok, eos_token=EOS, pad_token=EOS, additional_special_tokens=[IM_START, IM_END],
                                    model_max_length=2048, clean_up_tokenization_spaces=False)
     fast.chat_template = CHAT_TEMPLATE
@@ -146,7 +149,7 @@ def train(args):
     # The same result in about a tenth less time on a CPU: chunks of 32 tokens, not 64.
     modeling_qwen3_5.torch_chunk_gated_delta_rule = functools.partial(modeling_qwen3_5.torch_chunk_gated_delta_rule, chunk_size=32)
     tok_dir = os.path.join(args.work, "tokenizer")
-    tok = AutoTokenizer.from_pretrained(tok_dir) if os.path.exists(tok_dir) else make_tokenizer(tok_dir)
+    tok = AutoTokenizer.from_pretrained(tok_dir) if os.path.exists(tok_dir) else make_tokenizer(tok_dir, tokenizer_texts(), VOCAB)
     model = Qwen3_5ForCausalLM(make_config(tok))
     for n, p in model.named_parameters():  # gentler output layers at the start
         if n.endswith(("out_proj.weight", "o_proj.weight", "down_proj.weight")):

@@ -89,6 +89,13 @@ fn options_reach_the_template() {
 }
 
 #[test]
+fn json_is_indented_by_up_to_64_spaces() {
+    let indented = |width| render(&format!("{{{{ [1]|tojson(indent={width}) }}}}"), &ChatOptions::default());
+    assert_eq!(indented(64), format!("[\n{}1\n]", " ".repeat(64)));
+    assert!(indented(65).contains("indent of more than 64 spaces"), "{}", indented(65));
+}
+
+#[test]
 fn the_date_is_written_by_a_format() {
     let date = render("{{ strftime_now('%Y-%m-%d %B %b %A %a %H:%M:%S %I%p %y %%') }}", &ChatOptions::default());
     assert!(date.starts_with("20") && date.ends_with('%') && date.split(' ').count() == 9, "{date}");

@@ -152,6 +152,19 @@ fn tensors_without_a_place_are_warned_of_and_five_are_named() {
 }
 
 #[test]
+fn settings_that_would_change_the_output_elsewhere_are_warned_of() {
+    let log_of = |settings: Value| {
+        let tiny = TinyCheckpoint::new();
+        tiny.write("generation_config.json", settings.to_string());
+        logged(|| _ = tiny.load().unwrap())
+    };
+    let log = log_of(json!({"num_beams": 4, "penalty_alpha": 0.6, "typical_p": 1.0}));
+    assert!(log.contains("`num_beams`") && log.contains("`penalty_alpha`") && !log.contains("`typical_p`"), "{log}");
+    let neutral = log_of(json!({"num_beams": 1, "penalty_alpha": 0.0, "no_repeat_ngram_size": 0}));
+    assert!(!neutral.contains("has no effect"), "{neutral}");
+}
+
+#[test]
 fn tensors_of_other_models_are_left_out_and_counted() {
     for count in [0, 1, 2] {
         let mut tiny = TinyCheckpoint::new();

@@ -156,3 +156,28 @@ fn date(days_since_1970: u64) -> (u64, u64, u64) {
     let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Python's `datetime.strftime` writes them.
+    const TIMES: [(u64, &str); 8] = [
+        (0, "1970-01-01 January Jan Thursday Thu 00:00:00 12AM 70 %"),
+        (45_296, "1970-01-01 January Jan Thursday Thu 12:34:56 12PM 70 %"),
+        (951_782_399, "2000-02-28 February Feb Monday Mon 23:59:59 11PM 00 %"),
+        (951_825_599, "2000-02-29 February Feb Tuesday Tue 11:59:59 11AM 00 %"),
+        (1_709_210_096, "2024-02-29 February Feb Thursday Thu 12:34:56 12PM 24 %"),
+        (4_107_542_400, "2100-03-01 March Mar Monday Mon 00:00:00 12AM 00 %"),
+        (1_767_225_599, "2025-12-31 December Dec Wednesday Wed 23:59:59 11PM 25 %"),
+        (13_574_563_199, "2400-02-28 February Feb Monday Mon 23:59:59 11PM 00 %"),
+    ];
+
+    #[test]
+    fn times_are_written_as_python_writes_them() {
+        for (seconds, expected) in TIMES {
+            let written = strftime("%Y-%m-%d %B %b %A %a %H:%M:%S %I%p %y %%", seconds);
+            assert_eq!(written.expect("known directives"), expected);
+        }
+    }
+}

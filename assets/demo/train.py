@@ -79,6 +79,15 @@ def make_config(tok):
     )
 
 
+def start(model):
+    for n, p in model.named_parameters():  # gentler output layers at the start
+        if n.endswith(("out_proj.weight", "o_proj.weight", "down_proj.weight")):
+            p.data.mul_(1 / math.sqrt(2 * model.config.num_hidden_layers))
+        if n.endswith("dt_bias"):  # step sizes from 0.001 to 0.1, so that the states remember from the start
+            dt = torch.exp(torch.empty_like(p).uniform_(math.log(1e-3), math.log(1e-1)))
+            p.data.copy_(dt + torch.log(-torch.expm1(-dt)))
+
+
 class Rows:
     """Rows of `length` + 1 tokens. A row starts with the start of a document,
     as a prompt does, and documents follow one another in it."""
@@ -151,12 +160,7 @@ def train(args):
     tok_dir = os.path.join(args.work, "tokenizer")
     tok = AutoTokenizer.from_pretrained(tok_dir) if os.path.exists(tok_dir) else make_tokenizer(tok_dir, tokenizer_texts(), VOCAB)
     model = Qwen3_5ForCausalLM(make_config(tok))
-    for n, p in model.named_parameters():  # gentler output layers at the start
-        if n.endswith(("out_proj.weight", "o_proj.weight", "down_proj.weight")):
-            p.data.mul_(1 / math.sqrt(2 * model.config.num_hidden_layers))
-        if n.endswith("dt_bias"):  # step sizes from 0.001 to 0.1, so that the states remember from the start
-            dt = torch.exp(torch.empty_like(p).uniform_(math.log(1e-3), math.log(1e-1)))
-            p.data.copy_(dt + torch.log(-torch.expm1(-dt)))
+    start(model)
     print("parameters", sum(p.numel() for p in model.parameters()), flush=True)
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2]
     others = [p for n, p in model.named_parameters() if p.ndim != 2]

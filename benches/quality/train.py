@@ -11,7 +11,6 @@ over the last fifth of the time.
 import argparse
 import functools
 import hashlib
-import math
 import sys
 import time
 from pathlib import Path
@@ -48,16 +47,6 @@ def make_model(tokenizer):
     return Qwen3_5ForCausalLM(config)
 
 
-def start(model):
-    """Output layers gentler, and steps of the states from 0.001 to 0.1, as for the demo."""
-    for name, parameter in model.named_parameters():
-        if name.endswith(("out_proj.weight", "o_proj.weight", "down_proj.weight")):
-            parameter.data.mul_(1 / math.sqrt(2 * model.config.num_hidden_layers))
-        if name.endswith("dt_bias"):
-            steps = torch.exp(torch.empty_like(parameter).uniform_(math.log(1e-3), math.log(1e-1)))
-            parameter.data.copy_(steps + torch.log(-torch.expm1(-steps)))
-
-
 def optimizers(model):
     hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
@@ -84,7 +73,7 @@ def train(work, minutes):
     tokenizer = AutoTokenizer.from_pretrained(work / "tokenizer")
     rows = token_rows(tokenizer, texts)
     model = make_model(tokenizer)
-    start(model)
+    demo.start(model)
     opts = optimizers(model)
     step, spent = 0, 0.0
     if (work / "state.pt").exists():

@@ -8,9 +8,7 @@ use bevy_ecs::prelude::*;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Throughput};
 use loquent::checkpoint::{AttentionConfig, DeltaNetConfig, LayerType, Layout};
-use loquent::cpu::{self, Numerics, kernels::Isa};
 use loquent::prelude::*;
-use loquent::schedule::load;
 use support::random::{Matrices, RandomWeights};
 
 /// Tokens in a prompt.
@@ -19,20 +17,15 @@ const PROMPT: usize = 64;
 const NEW: usize = 32;
 
 fn main() {
-    let workers = Workers::new(0, Isa::widest()).expect("threads");
     let mut criterion = support::criterion();
     let mut group = criterion.benchmark_group("step");
 
-    // The calling thread can belong to one pool only, which goes from world to world.
-    let mut workers = Some(workers);
     for (matrices, name) in [(Matrices::Bf16, "bf16"), (Matrices::Q4, "q4")] {
-        let mut world = world(&small(), matrices, workers.take().expect("the last world's threads"));
+        let mut world = world(&small(), matrices);
         bench_prompt(&mut group, &format!("prompt_{PROMPT}_{name}"), &mut world);
         bench_decode(&mut group, &format!("decode_{name}"), &mut world);
-        workers = world.remove_resource();
     }
-    let workers = workers.expect("the last world's threads");
-    bench_decode(&mut group, "schedule_overhead", &mut world(&narrow(), Matrices::Bf16, workers));
+    bench_decode(&mut group, "schedule_overhead", &mut world(&narrow(), Matrices::Bf16));
     group.finish();
 }
 
@@ -77,8 +70,8 @@ fn bench_decode(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, world: &mu
 }
 
 fn spawn(world: &mut World) -> Entity {
-    let prompt = (0..PROMPT as u32).map(|index| index * 7 % 64).collect();
-    world.spawn((Prompt(prompt), StopRules { max_new_tokens: Some(NEW + 1), ..StopRules::default() })).id()
+    let prompt: Vec<u32> = (0..PROMPT as u32).map(|index| index * 7 % 64).collect();
+    world.spawn((Prompt::Ids(prompt), StopRules::after(NEW + 1))).id()
 }
 
 fn forget(world: &mut World, sequence: Entity) {
@@ -86,12 +79,10 @@ fn forget(world: &mut World, sequence: Entity) {
     world.resource_mut::<Messages<TokenGenerated>>().clear();
 }
 
-fn world(config: &ModelConfig, matrices: Matrices, workers: Workers) -> World {
+fn world(config: &ModelConfig, matrices: Matrices) -> World {
     let mut world = World::new();
-    install(&mut world);
-    cpu::add_systems(&mut world, workers);
-    load::spawn_model(&mut world, config, &mut RandomWeights { matrices }).expect("weights of any shape");
-    cpu::pack(&mut world, Numerics::Fast).expect("memory");
+    let model = LoadedModel::from_tensors(config, &mut RandomWeights { matrices }, LoadOptions::default(), |_| {});
+    model.expect("weights of any shape").spawn(&mut world);
     world
 }
 

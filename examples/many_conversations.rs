@@ -6,9 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bevy_ecs::prelude::*;
-use loquent::cpu::{self, Numerics, kernels::Isa};
 use loquent::prelude::*;
-use loquent::schedule::load;
 
 /// What a frame may spend on language.
 const BUDGET: Duration = Duration::from_millis(5);
@@ -18,26 +16,14 @@ const BUDGET: Duration = Duration::from_millis(5);
 struct Teller(&'static str);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut checkpoint = Checkpoint::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo"))?;
-    let config = checkpoint.config.clone();
     let mut world = World::new();
-    install(&mut world);
-    cpu::add_systems(&mut world, Workers::new(0, Isa::widest())?);
-    load::spawn_model(&mut world, &config, &mut checkpoint)?;
-    cpu::pack(&mut world, Numerics::Fast)?;
+    loquent::load(&mut world, Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo-q4"), LoadOptions::default())?;
 
-    let tokenizer = checkpoint.tokenizer.as_ref().ok_or("the demo has a tokenizer")?;
     let openings =
         [("Ann", "Once upon a time"), ("Ben", "One day"), ("Cat", "There was a"), ("Dan", "In a small village")];
     for (index, (name, opening)) in openings.into_iter().enumerate() {
         let sampling = Sampling { temperature: 0.7, top_p: 0.9, ..Sampling::default() };
-        world.spawn((
-            Teller(name),
-            Prompt(tokenizer.encode(opening, true)?),
-            Sampler::new(sampling, index as u64)?,
-            StopRules { max_new_tokens: Some(80), eos_token_ids: checkpoint.eos_token_ids().to_vec() },
-            Transcript::new(tokenizer.stream(), Vec::new()),
-        ));
+        world.spawn((Teller(name), Prompt::text(opening), Sampler::new(sampling, index as u64)?, StopRules::after(80)));
     }
     world.add_observer(|finished: On<SequenceFinished>, tellers: Query<&Teller>| {
         if let Ok(teller) = tellers.get(finished.sequence) {

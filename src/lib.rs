@@ -1,16 +1,27 @@
 //! A language-model runtime built as a data-oriented ECS: Qwen3.5 on [`bevy_ecs`].
 //!
+//! ```
+//! use bevy_ecs::prelude::*;
+//! use loquent::prelude::*;
+//!
+//! let mut world = World::new();
+//! loquent::load(&mut world, "assets/demo-q4", LoadOptions::default())?;
+//! world.spawn((Prompt::text("Once upon a time"), StopRules::after(8)));
+//! while advance(&mut world, Budget::Step) != Progress::Idle {}
+//! # Ok::<(), LoadError>(())
+//! ```
+//!
 //! A token's path:
 //!
 //! 1. [`checkpoint`] maps a Hugging Face directory and checks every byte it will use.
-//! 2. [`schedule::load`] spawns the model: an entity for the model, a child entity for each layer, whose tensors are
-//!    components; [`cpu::pack`] gives each tensor the form its kernels read.
+//! 2. [`load`](load()) gives each tensor the form its kernels read, and spawns the model: an entity for it, and a child
+//!    entity for each layer, whose tensors are components.
 //! 3. A host spawns a sequence: an entity with a [`Prompt`](world::sequence::Prompt).
 //! 4. [`schedule::advance`] takes all sequences a step further. `BeginStep` admits the new ones and embeds a batch of
 //!    tokens into the [`Residual`](world::activations::Residual);
 //! 5. `LayerPass` runs once per layer entity: norm, mixer ([`cpu::delta_net`] or [`cpu::attention`]), norm,
 //!    [`cpu::mlp`], each adding to the residual;
-//! 6. `EndStep` turns the last row of each sequence into logits ([`cpu::head`]), picks a token
+//! 6. `EndStep` turns the last row of each sequence into logits ([`cpu::head`]), lets a host constrain them, picks a token
 //!    ([`world::sampler`]) and sends it out as a [`TokenGenerated`](world::sequence::TokenGenerated) message.
 //!
 //! The table of contents of a step is [`schedule::LayerSystems`] and [`schedule::StepSystems`].
@@ -20,21 +31,25 @@ pub mod checkpoint;
 pub mod convert;
 pub mod cpu;
 pub mod inspect;
+mod load;
 pub mod perplexity;
 pub mod quant;
 pub mod schedule;
 pub mod tally;
 pub mod world;
 
+pub use load::{LoadError, LoadOptions, LoadedModel, load};
+
 /// What most hosts need.
 pub mod prelude {
-    pub use crate::checkpoint::{Checkpoint, CheckpointError, ModelConfig};
+    pub use crate::checkpoint::{ChatMessage, Checkpoint, CheckpointError, ModelConfig};
     pub use crate::cpu::{Cpu, Workers};
+    pub use crate::load::{LoadError, LoadOptions, LoadedModel, load};
     pub use crate::schedule::{Budget, LayerSystems, Progress, StepSystems, advance, install};
-    pub use crate::world::batch::MaxRows;
+    pub use crate::world::limits::Limits;
     pub use crate::world::sampler::{Sampler, Sampling};
     pub use crate::world::sequence::{
-        FinishReason, Finished, Prompt, Queued, Running, SequenceFinished, StopRules, TokenGenerated, Tokens,
+        FinishReason, Finished, OfModel, Prompt, Queued, Running, SequenceFinished, StopRules, TokenGenerated, Tokens,
     };
     pub use crate::world::transcript::Transcript;
 }

@@ -4,13 +4,15 @@ mod support;
 
 use bevy_ecs::entity::EntityCloner;
 use bevy_ecs::prelude::*;
+use loquent::cpu::Isa;
 use loquent::cpu::Numerics;
-use loquent::cpu::kernels::Isa;
 use loquent::prelude::*;
-use loquent::schedule::{Cursor, EndStep};
+use loquent::schedule::EndStep;
 use loquent::world::activations::Logits;
 use loquent::world::batch::Batch;
-use loquent::world::cache::{Caches, DeltaState, KvCache};
+use loquent::world::cache::{Caches, DeltaState, KvCache, OfSequence};
+use loquent::world::cursor::Cursor;
+use loquent::world::layer::LayerIndex;
 use loquent::world::sequence::LogitsFrom;
 use support::{default_world, fixtures, generate, logits, run, some_prompt, spawn, take, vocab_size, world};
 
@@ -27,7 +29,7 @@ fn a_prompt_read_whole_in_chunks_or_token_by_token_gives_the_same_logits() {
         let prompt = some_prompt(70, vocab_size(&mut world));
         let whole = logits(&mut world, &prompt, Budget::Step);
         for chunk in [64, 7, 1] {
-            world.insert_resource(MaxRows(chunk));
+            world.insert_resource(Limits { rows: chunk, ..Limits::default() });
             let cut = logits(&mut world, &prompt, Budget::Step);
             assert_same(&whole, &cut, &format!("{} in chunks of {chunk}", checkpoint.display()));
         }
@@ -41,7 +43,7 @@ fn a_batch_gives_each_sequence_what_it_gets_alone() {
         let vocab = vocab_size(&mut world);
         let prompts: Vec<Vec<u32>> = [1, 5, 17, 70].map(|length| some_prompt(length, vocab)).into();
         let alone: Vec<_> = prompts.iter().map(|prompt| generate(&mut world, prompt, 12)).collect();
-        world.insert_resource(MaxRows(9));
+        world.insert_resource(Limits { rows: 9, ..Limits::default() });
         let sequences: Vec<_> = prompts.iter().map(|prompt| spawn(&mut world, prompt, 12)).collect();
         run(&mut world, Budget::Step);
         for (sequence, alone) in sequences.into_iter().zip(alone) {
@@ -94,6 +96,24 @@ fn a_clone_goes_on_as_the_original_would() {
     let caches = |world: &World, sequence| world.get::<Caches>(sequence).expect("caches").of_layer(0);
     assert_ne!(caches(&world, original), caches(&world, fork), "a fork has caches of its own");
     run(&mut world, Budget::Step);
+    let caches = world.query::<&OfSequence>().iter(&world).count();
+    assert_eq!(caches, 2 * world.query::<&LayerIndex>().iter(&world).count(), "one for each layer and sequence");
+    assert_eq!(take(&mut world, original), expected);
+    assert_eq!(take(&mut world, fork), expected);
+}
+
+#[test]
+fn a_clone_without_its_caches_reads_again() {
+    let mut world = default_world(&fixtures()[0]);
+    let prompt = some_prompt(17, vocab_size(&mut world));
+    let expected = generate(&mut world, &prompt, 20);
+    let original = spawn(&mut world, &prompt, 20);
+    for _ in 0..8 {
+        advance(&mut world, Budget::Step);
+    }
+    let fork = world.entity_mut(original).clone_and_spawn();
+    assert!(world.get::<Caches>(fork).is_none_or(RelationshipTarget::is_empty));
+    run(&mut world, Budget::Step);
     assert_eq!(take(&mut world, original), expected);
     assert_eq!(take(&mut world, fork), expected);
 }
@@ -119,7 +139,7 @@ fn more_sequences_than_a_group_of_logits_holds_get_what_they_get_alone() {
     let prompts: Vec<Vec<u32>> = (1..=70).map(|length| some_prompt(length % 9 + 1, vocab)).collect();
     let alone: Vec<_> = prompts.iter().map(|prompt| generate(&mut world, prompt, 3)).collect();
     for budget in [Budget::Step, Budget::Pieces(1)] {
-        world.insert_resource(MaxRows(1000));
+        world.insert_resource(Limits { rows: 1000, ..Limits::default() });
         let sequences: Vec<_> = prompts.iter().map(|prompt| spawn(&mut world, prompt, 3)).collect();
         run(&mut world, budget);
         for (sequence, alone) in sequences.into_iter().zip(&alone) {
@@ -150,7 +170,7 @@ fn logits_from_within_a_prompt_are_those_after_its_beginnings() {
             schedule.add_systems(note.in_set(StepSystems::Sample));
         });
         for (rows, budget) in [(256, Budget::Step), (256, Budget::Pieces(1)), (33, Budget::Pieces(2))] {
-            world.insert_resource(MaxRows(rows));
+            world.insert_resource(Limits { rows, ..Limits::default() });
             let sequence = spawn(&mut world, &prompt, 3);
             world.entity_mut(sequence).insert(LogitsFrom(10));
             run(&mut world, budget);

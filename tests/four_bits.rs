@@ -6,7 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
 
 use bevy_ecs::prelude::*;
-use loquent::cpu::kernels::Isa;
+use loquent::cpu::Isa;
 use loquent::cpu::{Cpu, Matrix, Numerics};
 use loquent::prelude::*;
 use loquent::world::mlp::Mlp;

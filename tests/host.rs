@@ -5,7 +5,7 @@ mod support;
 use bevy_ecs::prelude::*;
 use loquent::prelude::*;
 use loquent::schedule::profile::Profile;
-use loquent::schedule::{EndStep, LayerPass, load};
+use loquent::schedule::{EndStep, LayerPass};
 use loquent::world::activations::{Logits, Residual};
 use loquent::world::delta_net::DeltaNet;
 use loquent::world::layer::{ActiveLayer, LayerIndex, OnLayer};
@@ -86,13 +86,4 @@ fn the_profile_times_a_hosts_systems_like_ours_and_only_while_it_is_on() {
     assert!(mlp.bytes > 0 && mlp.operations > 0 && !mlp.time.is_zero());
     let timeline = world.resource::<Profile>().timeline();
     assert_eq!(timeline.len() as u64, costs.iter().map(|cost| cost.calls).sum::<u64>());
-}
-
-#[test]
-fn a_layer_without_a_mixer_is_found_before_it_is_passed_over_in_silence() {
-    let mut world = default_world(&fixtures()[0]);
-    let layer = world.query_filtered::<Entity, With<DeltaNet<Cpu>>>().iter(&world).next().expect("a layer");
-    world.entity_mut(layer).remove::<DeltaNet<Cpu>>();
-    let error = load::check_mixers::<Cpu>(&mut world).expect_err("a mixer is missing").to_string();
-    assert!(error.contains("layer 0 has 0 mixers") && error.contains("expected one"), "{error}");
 }

@@ -3,8 +3,8 @@
 
 mod support;
 
+use loquent::cpu::Isa;
 use loquent::cpu::Numerics;
-use loquent::cpu::kernels::Isa;
 use loquent::prelude::*;
 use serde::Deserialize;
 use support::{demo, exact_world, fixtures, generate, golden, logits, vocab_size, world};

@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use loquent::prelude::*;
-use loquent::schedule::Cursor;
+use loquent::world::cursor::Cursor;
 use support::{default_world, fixtures, generate, logits, run, some_prompt, spawn, take, vocab_size};
 
 #[test]
@@ -35,7 +35,7 @@ fn every_call_of_one_piece_moves_the_cursor_by_one() {
         assert_eq!(*world.resource::<Cursor>(), Cursor::Layer(layer));
     }
     assert_eq!(advance(&mut world, Budget::Pieces(1)), Progress::Suspended);
-    assert!(matches!(*world.resource::<Cursor>(), Cursor::Head { .. }));
+    assert!(matches!(*world.resource::<Cursor>(), Cursor::Head(_)));
     assert_eq!(advance(&mut world, Budget::Pieces(1)), Progress::StepDone);
     assert_eq!(*world.resource::<Cursor>(), Cursor::Begin);
 }

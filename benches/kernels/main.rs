@@ -9,8 +9,8 @@ mod support;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Throughput};
+use loquent::cpu::Isa;
 use loquent::cpu::Workers;
-use loquent::cpu::kernels::Isa;
 
 /// Width of the residual stream.
 const HIDDEN: usize = 1024;

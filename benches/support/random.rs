@@ -4,7 +4,8 @@ use bytes::Bytes;
 use half::bf16;
 use loquent::checkpoint::{CheckpointError, ElementType, Tensor};
 use loquent::quant::{Encoding, Search, quantize};
-use loquent::world::storage::{MapTensors, Mapped, Shapes};
+use loquent::world::role::{MatrixRole, VectorRole};
+use loquent::world::storage::{MapTensors, Mapped, Shape, Shapes, StoredVector};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -34,7 +35,8 @@ const SCALE: f32 = 0.03;
 impl MapTensors<Shapes, Mapped> for RandomWeights {
     type Error = CheckpointError;
 
-    fn matrix(&mut self, name: &str, shape: &Vec<usize>) -> Result<Tensor, CheckpointError> {
+    fn matrix(&mut self, name: &str, matrix: &Shape<MatrixRole>) -> Result<Tensor, CheckpointError> {
+        let shape = &matrix.dims;
         let weights: Vec<f32> = noise(shape.iter().product()).iter().map(|x| x * SCALE).collect();
         let (element, bytes): (_, Vec<u8>) = match self.matrices {
             Matrices::Bf16 => {
@@ -49,9 +51,10 @@ impl MapTensors<Shapes, Mapped> for RandomWeights {
         Tensor::new(name, element, shape.clone(), Bytes::from(bytes))
     }
 
-    fn vector(&mut self, name: &str, shape: &Vec<usize>) -> Result<Tensor, CheckpointError> {
-        let weights = noise(shape.iter().product());
+    fn vector(&mut self, name: &str, vector: &Shape<VectorRole>) -> Result<StoredVector, CheckpointError> {
+        let weights = noise(vector.dims.iter().product());
         let bytes: Vec<u8> = weights.iter().flat_map(|x| (x * SCALE).to_le_bytes()).collect();
-        Tensor::new(name, ElementType::F32, shape.clone(), Bytes::from(bytes))
+        let tensor = Tensor::new(name, ElementType::F32, vector.dims.clone(), Bytes::from(bytes))?;
+        Ok(StoredVector { tensor, role: vector.role })
     }
 }

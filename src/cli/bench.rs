@@ -103,7 +103,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 impl Args {
     fn prepare(&self) -> anyhow::Result<Bench> {
-        let (threads, numerics) = (self.threads.map(usize::from), model::numerics(self.exact));
+        let options = model::options(self.threads, model::numerics(self.exact));
         let (name, config, loaded) = if let Some(file) = &self.config {
             let config = ModelConfig::read(file)?;
             self.check_context(&config)?;
@@ -113,19 +113,19 @@ impl Args {
                 Dtype::F32 => ElementType::F32,
                 Dtype::Q4 => ElementType::Q4,
             };
-            let loaded = model::spawn(&config, &mut RandomWeights { element }, threads, numerics)?;
+            let loaded = model::load_tensors(&config, &mut RandomWeights { element }, options)?;
             (format!("{}, random {element}", file.display()), config, loaded)
         } else {
-            let mut checkpoint = model::open(self.model.as_deref())?;
+            let checkpoint = model::open(self.model.as_deref())?;
             let config = checkpoint.config.clone();
             self.check_context(&config)?;
-            let loaded = model::spawn(&config, &mut checkpoint, threads, numerics)?;
+            let loaded = model::load(checkpoint, options)?;
             let name = self.model.as_ref().map_or("demo".to_owned(), |model| model.display().to_string());
             (name, config, loaded)
         };
         let memory = vec![1u8; BANDWIDTH_BYTES];
-        let model::Loaded { world, bytes_per_token, .. } = loaded;
-        Ok(Bench { name, config, world, bytes_per_token, memory, repetitions: Vec::new() })
+        let bytes_per_token = loaded.bytes_per_token();
+        Ok(Bench { name, config, world: model::world(loaded), bytes_per_token, memory, repetitions: Vec::new() })
     }
 
     fn check_context(&self, config: &ModelConfig) -> anyhow::Result<()> {
@@ -163,10 +163,10 @@ impl Bench {
     fn measure(&mut self, args: &Args) -> anyhow::Result<Repetition> {
         let vocab_size = self.config.vocab_size;
         // Neighbouring tokens land far apart in the embedding, as in text.
-        let ids = (0..args.n_prompt.max(1)).map(|index| (index * 7919 % vocab_size) as u32).collect();
-        let rules = StopRules { max_new_tokens: Some(args.n_gen + 1), ..StopRules::default() };
+        let ids = (0..args.n_prompt.max(1)).map(|index| (index * 7919 % vocab_size) as u32).collect::<Vec<_>>();
+        let rules = StopRules::after(args.n_gen + 1);
         let world = &mut self.world;
-        let sequence = world.spawn((Prompt(ids), rules)).id();
+        let sequence = world.spawn((Prompt::ids(ids), rules)).id();
 
         let started = Instant::now();
         while world.get::<Tokens>(sequence).is_some_and(|tokens| tokens.generated.is_empty()) {

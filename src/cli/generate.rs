@@ -12,6 +12,7 @@ use loquent::cpu::{Cpu, Numerics, read_bandwidth};
 use loquent::prelude::*;
 use loquent::schedule::profile::{Profile, chrome_trace, table};
 use loquent::world::activations::Logits;
+use loquent::world::refusal::Refusal;
 use serde_json::json;
 
 use super::output::{Form, Output, PendingFile};
@@ -131,17 +132,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let text = args.prompt.read()?;
     interrupt::watch()?;
     let started = Instant::now();
-    let mut checkpoint = model::open(args.model.as_deref())?;
+    let checkpoint = model::open(args.model.as_deref())?;
     let prompt = args.prompt.encode(text, &checkpoint)?;
     let rules = args.rules(&checkpoint, &prompt.ids)?;
     let seed = args.sampling.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let sampler = Sampler::new(args.sampling.over(&checkpoint.generation), seed)?;
     let transcript = args.transcript(&checkpoint)?;
 
-    let config = checkpoint.config.clone();
-    let model::Loaded { mut world, numerics, .. } =
-        model::spawn(&config, &mut checkpoint, args.threads.map(usize::from), model::numerics(args.exact))?;
-    checkpoint.warn_of_left_over();
+    let loaded = model::load(checkpoint, model::options(args.threads, model::numerics(args.exact)))?;
+    let numerics = loaded.numerics();
+    let mut world = model::world(loaded);
     let load_seconds = started.elapsed().as_secs_f64();
     if args.profile || trace.is_some() {
         world.resource_mut::<Profile>().start(trace.is_some());
@@ -153,7 +153,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (None, false) => Form::Ids,
     };
     let mut output = Output::new(form, prompt.shown);
-    let sequence = world.spawn((Prompt(prompt.ids), sampler, rules)).id();
+    let sequence = world.spawn((Prompt::ids(prompt.ids), sampler, rules)).id();
     if let Some(transcript) = transcript {
         world.entity_mut(sequence).insert(transcript);
     }
@@ -190,9 +190,10 @@ impl Args {
         let eos = if self.ignore_eos { &[] } else { checkpoint.eos_token_ids() };
         let rules = StopRules {
             max_new_tokens: Some(self.max_tokens.unwrap_or(usual.min(left.max(1)))),
-            eos_token_ids: eos.to_vec(),
+            end_tokens: Some(eos.to_vec()),
+            ..StopRules::default()
         };
-        rules.room(prompt, &config)?;
+        Refusal::check(prompt, &config)?;
         Ok(rules)
     }
 
@@ -245,6 +246,7 @@ impl Run {
                 Some(Finished(FinishReason::NonFinite)) => {
                     bail!("the model's weights overflow on this prompt: expected finite logits, found none")
                 }
+                Some(Finished(reason)) => bail!("the sequence ended: {reason:?}"),
                 None if progress == Progress::Idle => bail!("the sequence was dropped before it ended"),
                 None => {}
             }
@@ -256,7 +258,7 @@ impl Run {
     }
 
     fn prompt_tokens(&self) -> usize {
-        self.world.get::<Prompt>(self.sequence).map_or(0, |prompt| prompt.0.len())
+        self.tokens().prompt.len()
     }
 
     fn summary(&self, reason: &str, load_seconds: f64, seed: u64) -> serde_json::Value {
@@ -289,7 +291,7 @@ impl Run {
 
 /// A bar for prompts that take several chunks.
 fn prompt_bar(tokens: usize) -> ProgressBar {
-    if tokens <= MaxRows::default().0 {
+    if tokens <= Limits::default().rows {
         return ProgressBar::hidden();
     }
     progress::bar(tokens as u64, "reading the prompt {bar:30} {pos}/{len}, {eta} left")

@@ -5,12 +5,8 @@ use std::path::Path;
 use bevy_ecs::prelude::*;
 #[cfg(feature = "demo")]
 use bytes::Bytes;
-use indicatif::ProgressBar;
-use loquent::checkpoint::Tensor;
-use loquent::cpu::kernels::Isa;
-use loquent::cpu::{self, Cpu, Numerics, Workers};
+use loquent::cpu::Numerics;
 use loquent::prelude::*;
-use loquent::schedule::load;
 use loquent::world::storage::{MapTensors, Mapped, Shapes};
 
 use super::progress;
@@ -48,63 +44,36 @@ pub(super) fn numerics_name(numerics: Numerics) -> &'static str {
     }
 }
 
-/// A world with a model in it.
-pub(super) struct Loaded {
-    pub(super) world: World,
-    /// The bytes of weights that decoding a token reads: all, but for an embedding that is not the head as well.
-    pub(super) bytes_per_token: usize,
-    /// How it computes in fact: without weights of four bits, there is nothing to make fast.
-    pub(super) numerics: Numerics,
+/// How models are loaded on `threads` threads, all there are if nothing is said.
+pub(super) fn options(threads: Option<u16>, numerics: Numerics) -> LoadOptions {
+    LoadOptions::default().threads(threads.map_or(0, usize::from)).numerics(numerics)
 }
 
-/// Loads the model of `config`, its tensors from `source`, onto `threads` threads of the CPU.
-pub(super) fn spawn<M>(
-    config: &ModelConfig,
-    source: &mut M,
-    threads: Option<usize>,
-    numerics: Numerics,
-) -> anyhow::Result<Loaded>
+/// Loads an opened checkpoint, showing how far it is.
+pub(super) fn load(checkpoint: Checkpoint, options: LoadOptions) -> anyhow::Result<LoadedModel> {
+    let bar = progress::spinner("loading");
+    let loaded =
+        LoadedModel::from_checkpoint(checkpoint, options, |tensor| bar.set_message(format!("loading {tensor}")));
+    bar.finish_and_clear();
+    Ok(loaded?)
+}
+
+/// Loads tensors alone, showing how far it is.
+pub(super) fn load_tensors<M>(config: &ModelConfig, source: &mut M, options: LoadOptions) -> anyhow::Result<LoadedModel>
 where
     M: MapTensors<Shapes, Mapped>,
     M::Error: std::error::Error + Send + Sync + 'static,
 {
+    let bar = progress::spinner("loading");
+    let show = |tensor: &str| bar.set_message(format!("loading {tensor}"));
+    let loaded = LoadedModel::from_tensors(config, source, options, show);
+    bar.finish_and_clear();
+    Ok(loaded?)
+}
+
+/// A world with this model in it.
+pub(super) fn world(model: LoadedModel) -> World {
     let mut world = World::new();
-    install(&mut world);
-    cpu::add_systems(&mut world, Workers::new(threads.unwrap_or(0), Isa::widest())?);
-    let mut shown =
-        Shown { source, bar: progress::spinner("loading"), tied: config.tie_word_embeddings, bytes_per_token: 0 };
-    load::spawn_model(&mut world, config, &mut shown)?;
-    shown.bar.finish_and_clear();
-    let bytes_per_token = shown.bytes_per_token;
-    let packed = cpu::pack(&mut world, numerics)?;
-    load::check_mixers::<Cpu>(&mut world)?;
-    let numerics = if packed > 0 { Numerics::Fast } else { Numerics::Exact };
-    Ok(Loaded { world, bytes_per_token, numerics })
-}
-
-/// A source whose progress is shown.
-struct Shown<'a, M> {
-    source: &'a mut M,
-    bar: ProgressBar,
-    tied: bool,
-    bytes_per_token: usize,
-}
-
-impl<M: MapTensors<Shapes, Mapped>> MapTensors<Shapes, Mapped> for Shown<'_, M> {
-    type Error = M::Error;
-
-    fn matrix(&mut self, name: &str, shape: &Vec<usize>) -> Result<Tensor, M::Error> {
-        self.bar.set_message(format!("loading {name}"));
-        let tensor = self.source.matrix(name, shape)?;
-        if self.tied || name != "embed_tokens.weight" {
-            self.bytes_per_token += tensor.bytes().len();
-        }
-        Ok(tensor)
-    }
-
-    fn vector(&mut self, name: &str, shape: &Vec<usize>) -> Result<Tensor, M::Error> {
-        let tensor = self.source.vector(name, shape)?;
-        self.bytes_per_token += tensor.bytes().len();
-        Ok(tensor)
-    }
+    model.spawn(&mut world);
+    world
 }

@@ -200,10 +200,10 @@ impl Model {
 
     fn load(&mut self, threads: Option<u16>) -> anyhow::Result<Scorer> {
         let config = self.checkpoint.config.clone();
-        let loaded = model::spawn(&config, &mut self.checkpoint, threads.map(usize::from), self.numerics)?;
+        let loaded = model::load_tensors(&config, &mut self.checkpoint, model::options(threads, self.numerics))?;
         self.checkpoint.warn_of_left_over();
-        self.numerics = loaded.numerics;
-        Ok(Scorer::new(&self.name, loaded.world))
+        self.numerics = loaded.numerics();
+        Ok(Scorer::new(&self.name, model::world(loaded)))
     }
 
     fn json(&self, found: &Perplexity) -> Value {

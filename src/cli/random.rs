@@ -3,7 +3,8 @@
 use half::{bf16, f16};
 use loquent::checkpoint::{ElementType, Tensor};
 use loquent::quant::{BLOCK_LEN, Block};
-use loquent::world::storage::{MapTensors, Mapped, Shapes};
+use loquent::world::role::{MatrixRole, VectorRole};
+use loquent::world::storage::{MapTensors, Mapped, Shape, Shapes, StoredVector};
 use rayon::prelude::*;
 
 /// Uniform numbers of about the standard deviation that models are initialised with, 0.02.
@@ -78,13 +79,13 @@ fn fill<T: bytemuck::Pod + Send + Sync>(count: usize, narrow: impl Fn(f32) -> T 
 impl MapTensors<Shapes, Mapped> for RandomWeights {
     type Error = TooLarge;
 
-    fn matrix(&mut self, name: &str, shape: &Vec<usize>) -> Result<Tensor, TooLarge> {
-        self.tensor(name, shape)
+    fn matrix(&mut self, name: &str, matrix: &Shape<MatrixRole>) -> Result<Tensor, TooLarge> {
+        self.tensor(name, &matrix.dims)
     }
 
-    fn vector(&mut self, name: &str, shape: &Vec<usize>) -> Result<Tensor, TooLarge> {
+    fn vector(&mut self, name: &str, vector: &Shape<VectorRole>) -> Result<StoredVector, TooLarge> {
         // As a converted checkpoint keeps them.
         let element = if self.element == ElementType::Q4 { ElementType::F16 } else { self.element };
-        Self { element }.tensor(name, shape)
+        Ok(StoredVector { tensor: Self { element }.tensor(name, &vector.dims)?, role: vector.role })
     }
 }

@@ -45,7 +45,7 @@ impl PlannedTensor {
 
     /// Whether it is in four bits; in half precision if not.
     pub(super) fn is_quantized(&self) -> bool {
-        self.promised.is_matrix
+        self.promised.is_matrix()
     }
 
     /// The name of its new file.

@@ -5,9 +5,10 @@ use bevy_ecs::prelude::*;
 use crate::checkpoint::ModelConfig;
 use crate::world::cache::{DeltaState, KvCache, OfLayer, OfSequence};
 use crate::world::delta_net::DeltaNet;
-use crate::world::sequence::{Prompt, Running};
+use crate::world::sequence::{Running, Tokens};
 
-use super::Cpu;
+use super::{Cpu, Footprint, Numerics};
+use crate::world::limits::CacheCost;
 
 /// Cache entities that have nothing in them yet.
 type New = (Without<KvCache>, Without<DeltaState>);
@@ -21,7 +22,7 @@ pub fn fill_caches(
     mut commands: Commands,
     config: Single<&ModelConfig>,
     new: Query<(Entity, &OfLayer, &OfSequence), New>,
-    sequences: Query<(&Prompt, &Running)>,
+    sequences: Query<(&Tokens, &Running)>,
     delta_nets: Query<(), With<DeltaNet<Cpu>>>,
 ) {
     for (cache, layer, sequence) in &new {
@@ -32,8 +33,9 @@ pub fn fill_caches(
                 recurrent: vec![0.0; net.num_value_heads * net.key_head_dim * net.value_head_dim],
             });
         } else {
-            let positions =
-                sequences.get(sequence.0).map_or(0, |(prompt, running)| prompt.0.len() + running.room.min(ROOM));
+            let positions = sequences
+                .get(sequence.0)
+                .map_or(0, |(Tokens { prompt, .. }, running)| prompt.len() + running.room.min(ROOM));
             let heads = || {
                 let head = || Vec::with_capacity(positions * config.attention.head_dim);
                 std::iter::repeat_with(head).take(config.attention.num_kv_heads).collect()
@@ -42,3 +44,13 @@ pub fn fill_caches(
         }
     }
 }
+
+/// What the caches of one sequence take.
+#[must_use]
+pub fn cache_cost(config: &ModelConfig) -> CacheCost {
+    let footprint = Footprint::of(config, [], Numerics::Exact, BLOCK);
+    CacheCost { fixed: footprint.delta_state, block: footprint.kv_cache, positions: BLOCK }
+}
+
+/// Positions that a cache grows by.
+const BLOCK: usize = 32;

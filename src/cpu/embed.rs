@@ -6,12 +6,12 @@ use super::kernels::embed;
 use super::{Cpu, Workers};
 use crate::world::activations::Residual;
 use crate::world::batch::Batch;
-use crate::world::model::Model;
+use crate::world::model::{Model, OnModel};
 
 /// Looks up each token's row of the embedding matrix.
 pub fn embed_tokens(
     workers: Res<Workers>,
-    model: Single<&Model<Cpu>>,
+    model: OnModel<&Model<Cpu>>,
     batch: Res<Batch>,
     mut residual: ResMut<Residual<Cpu>>,
 ) {

@@ -4,7 +4,7 @@ use super::Numerics;
 use super::kernels::Panel;
 use super::pack::panels_of;
 use crate::checkpoint::{ElementType, LayerType, ModelConfig};
-use crate::world::batch::MaxRows;
+use crate::world::limits::Limits;
 
 /// A tensor that will be loaded.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +104,7 @@ fn activations(config: &ModelConfig, context: usize) -> u64 {
         let all = 2 * net.channels() + 2 * net.value_dim() + 2 * net.num_value_heads;
         width = width.saturating_add(all as u64).saturating_add(hidden);
     }
-    let rows = MaxRows::default().0.min(context) as u64;
+    let rows = Limits::default().rows.min(context) as u64;
     // Of one row: the last one, and again normed; the logits.
     let head = 2 * hidden + config.vocab_size as u64;
     width.saturating_mul(rows).saturating_add(head).saturating_mul(SINGLE as u64)

@@ -6,10 +6,10 @@ use bevy_ecs::prelude::*;
 use super::kernels::{Product, matmul, rms_norm};
 use super::{Cpu, Workers};
 use crate::checkpoint::ModelConfig;
-use crate::schedule::Cursor;
 use crate::world::activations::{Logits, Residual, Rows};
 use crate::world::batch::Batch;
-use crate::world::model::Model;
+use crate::world::cursor::Cursor;
+use crate::world::model::{Model, OnModel};
 
 /// What only the head needs.
 #[derive(Default)]
@@ -24,22 +24,23 @@ pub struct Scratch {
 pub fn compute_logits(
     workers: Res<Workers>,
     cursor: Res<Cursor>,
-    model: Single<(&Model<Cpu>, &ModelConfig)>,
+    model: OnModel<(&Model<Cpu>, &ModelConfig)>,
     batch: Res<Batch>,
     residual: Res<Residual<Cpu>>,
     mut logits: ResMut<Logits<Cpu>>,
     mut scratch: Local<Scratch>,
 ) {
-    let Cursor::Head { group, rows: slice, vocab_size, .. } = &*cursor else { return };
+    let Some(piece) = cursor.head() else { return };
+    let (rows, slice, vocab_size) = (piece.rows(), piece.slice(), piece.vocab_size());
     let (model, config) = *model;
     let Scratch { wanted, normed } = &mut *scratch;
-    logits.0.resize(group.len(), *vocab_size);
-    if group.is_empty() {
+    logits.0.resize(rows, vocab_size);
+    if rows == 0 {
         return;
     }
     if slice.start == 0 {
-        wanted.resize(group.len(), residual.0.width());
-        normed.resize(group.len(), residual.0.width());
+        wanted.resize(rows, residual.0.width());
+        normed.resize(rows, residual.0.width());
         for (to, (_, from)) in wanted.rows_mut().zip(cursor.logit_rows(&batch)) {
             to.copy_from_slice(residual.0.row(from));
         }
@@ -47,6 +48,6 @@ pub fn compute_logits(
         workers.run(|isa| rms_norm(isa, wanted.values(), width, &model.norm, eps, normed.values_mut()));
     }
     let weights = model.head().weights_of(slice.clone());
-    let product = Product { weights, out: &mut logits.0.values_mut()[slice.start..], stride: *vocab_size };
+    let product = Product { weights, out: &mut logits.0.values_mut()[slice.start..], stride: vocab_size };
     workers.run(|isa| matmul(isa, normed.values(), normed.width(), [product]));
 }

@@ -29,7 +29,9 @@ mod workers;
 use bevy_ecs::prelude::*;
 
 pub use bandwidth::read_bandwidth;
+pub use cache::cache_cost;
 pub use footprint::{Footprint, LoadedWeight};
+pub use kernels::Isa;
 pub use pack::{Matrix, Numerics, PackError, pack};
 pub use workers::{Workers, WorkersError};
 
@@ -49,9 +51,12 @@ impl Storage for Cpu {
     type Rows = Rows;
 }
 
-/// Adds the CPU's systems to the sets that [`install`](crate::schedule::install) made, to compute on `workers`.
-pub fn add_systems(world: &mut World, workers: Workers) {
-    world.insert_resource(workers);
+/// Adds the CPU's systems to the sets that [`install`](crate::schedule::install) made, unless they are there. They compute
+/// on the world's [`Workers`].
+pub fn add_systems(world: &mut World) {
+    if world.contains_resource::<Residual<Cpu>>() {
+        return;
+    }
     world.insert_resource(Residual::<Cpu>(Rows::default()));
     world.insert_resource(Normed::<Cpu>(Rows::default()));
     world.insert_resource(Logits::<Cpu>(Rows::default()));

@@ -7,11 +7,12 @@ use super::{Cpu, Workers};
 use crate::checkpoint::ModelConfig;
 use crate::world::activations::{Normed, Residual};
 use crate::world::layer::{LayerNorms, OnLayer};
+use crate::world::model::OnModel;
 
 /// Normalises the residual for the mixer.
 pub fn norm_for_mixer(
     workers: Res<Workers>,
-    config: Single<&ModelConfig>,
+    config: OnModel<&ModelConfig>,
     norms: OnLayer<&LayerNorms<Cpu>>,
     residual: Res<Residual<Cpu>>,
     normed: ResMut<Normed<Cpu>>,
@@ -22,7 +23,7 @@ pub fn norm_for_mixer(
 /// Normalises the residual for the MLP.
 pub fn norm_for_mlp(
     workers: Res<Workers>,
-    config: Single<&ModelConfig>,
+    config: OnModel<&ModelConfig>,
     norms: OnLayer<&LayerNorms<Cpu>>,
     residual: Res<Residual<Cpu>>,
     normed: ResMut<Normed<Cpu>>,

@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::io;
 use std::ops::Range;
 
-use bevy_ecs::prelude::*;
 use rayon::prelude::*;
 
 use super::kernels::{
@@ -14,12 +13,9 @@ use super::kernels::{
 use super::{Cpu, Workers};
 use crate::checkpoint::{ElementType, Tensor};
 use crate::quant::BLOCK_LEN;
-use crate::world::attention::Attention;
-use crate::world::delta_net::DeltaNet;
-use crate::world::layer::LayerNorms;
-use crate::world::mlp::Mlp;
-use crate::world::model::Model;
-use crate::world::storage::{MapTensors, Mapped, Shapes};
+use crate::world::parts::ModelParts;
+use crate::world::role::VectorRole;
+use crate::world::storage::{MapTensors, Mapped, StoredVector};
 
 /// How weights of four bits are multiplied. Weights in other types are always multiplied as they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,8 +136,13 @@ impl MapTensors<Mapped, Cpu> for Packer<'_> {
         Ok(Matrix::Packed { panels, rows, cols })
     }
 
-    fn vector(&mut self, _: &str, tensor: &Tensor) -> Result<Box<[f32]>, Infallible> {
-        Ok(tensor.to_f32().into())
+    fn vector(&mut self, _: &str, vector: &StoredVector) -> Result<Box<[f32]>, Infallible> {
+        let mut values = vector.tensor.to_f32();
+        vector.role.make_arithmetic(&mut values);
+        Ok(match (vector.role, vector.tensor.shape()) {
+            (VectorRole::ConvTaps, &[.., kernel]) => transpose_conv_weights(&values, kernel).into(),
+            _ => values.into(),
+        })
     }
 }
 
@@ -151,100 +152,41 @@ struct PanelCount {
     numerics: Numerics,
 }
 
-impl MapTensors<Mapped, Shapes> for PanelCount {
+impl MapTensors<Mapped, Mapped> for PanelCount {
     type Error = Infallible;
 
-    fn matrix(&mut self, _: &str, tensor: &Tensor) -> Result<Vec<usize>, Infallible> {
+    fn matrix(&mut self, _: &str, tensor: &Tensor) -> Result<Tensor, Infallible> {
         self.panels += panels_of(tensor.element(), tensor.shape(), self.numerics);
-        Ok(tensor.shape().to_vec())
+        Ok(tensor.clone())
     }
 
-    fn vector(&mut self, _: &str, tensor: &Tensor) -> Result<Vec<usize>, Infallible> {
-        Ok(tensor.shape().to_vec())
+    fn vector(&mut self, _: &str, vector: &StoredVector) -> Result<StoredVector, Infallible> {
+        Ok(vector.clone())
     }
 }
 
-/// Turns every mapped model and layer of `world` into its [`Cpu`] form, on the threads of its [`Workers`]. The mapped form
-/// goes, piece by piece, and with it the file's pages of all that was packed.
+/// Turns the mapped tensors of a model into their [`Cpu`] form, on the threads of `workers`. Layer by layer, the mapped
+/// form goes, and with it the file's pages of all that was packed.
 ///
-/// Returns how many bytes are packed: none, unless weights have four bits and are to be multiplied fast.
+/// Returns how many bytes are packed, besides: none, unless weights have four bits and are to be multiplied fast.
 ///
 /// # Errors
-/// If there is no memory. The world is then as it was.
-///
-/// # Panics
-/// If the world has no [`Workers`], which [`add_systems`](super::add_systems) brings.
-pub fn pack(world: &mut World, numerics: Numerics) -> Result<usize, PackError> {
+/// If there is no memory.
+pub fn pack(
+    parts: ModelParts<Mapped>,
+    workers: &Workers,
+    numerics: Numerics,
+) -> Result<(ModelParts<Cpu>, usize), PackError> {
     let mut count = PanelCount { panels: 0, numerics };
-    let Ok(()) = count_panels(world, &mut count);
+    let Ok(_): Result<ModelParts<Mapped>, _> = parts.map(&mut count);
     let bytes = count.panels * size_of::<Panel>();
     let arena = Arena::new(count.panels).map_err(|source| PackError { bytes, source })?;
-    world.resource_scope(|world, workers: Mut<Workers>| {
-        let Ok(()) = pack_all(world, &mut Packer { arena, workers: &workers, numerics });
+    let mut packer = Packer { arena, workers, numerics };
+    let ModelParts { ends, layers } = parts;
+    let Ok(ends) = ends.map(&mut packer);
+    let layers = layers.into_iter().enumerate().map(|(index, layer)| {
+        let Ok(packed) = layer.map(index, &mut packer);
+        packed
     });
-    Ok(bytes)
-}
-
-fn count_panels(world: &mut World, count: &mut PanelCount) -> Result<(), Infallible> {
-    for model in world.query::<&Model<Mapped>>().iter(world) {
-        let _: Model<Shapes> = model.map(count)?;
-    }
-    for mlp in world.query::<&Mlp<Mapped>>().iter(world) {
-        let _: Mlp<Shapes> = mlp.map("", count)?;
-    }
-    for attention in world.query::<&Attention<Mapped>>().iter(world) {
-        let _: Attention<Shapes> = attention.map("", count)?;
-    }
-    for net in world.query::<&DeltaNet<Mapped>>().iter(world) {
-        let _: DeltaNet<Shapes> = net.map("", count)?;
-    }
-    Ok(())
-}
-
-fn pack_all(world: &mut World, packer: &mut Packer<'_>) -> Result<(), Infallible> {
-    replace(world, |model: Model<Mapped>| {
-        let mut model: Model<Cpu> = model.map(packer)?;
-        shift(&mut model.norm);
-        Ok(model)
-    })?;
-    replace(world, |norms: LayerNorms<Mapped>| {
-        let mut norms: LayerNorms<Cpu> = norms.map("", packer)?;
-        shift(&mut norms.input_layernorm);
-        shift(&mut norms.post_attention_layernorm);
-        Ok(norms)
-    })?;
-    replace(world, |mlp: Mlp<Mapped>| -> Result<Mlp<Cpu>, _> { mlp.map("", packer) })?;
-    replace(world, |attention: Attention<Mapped>| {
-        let mut attention: Attention<Cpu> = attention.map("", packer)?;
-        shift(&mut attention.q_norm);
-        shift(&mut attention.k_norm);
-        Ok(attention)
-    })?;
-    replace(world, |net: DeltaNet<Mapped>| {
-        let kernel = *net.conv1d.shape().last().unwrap_or(&1);
-        let mut net: DeltaNet<Cpu> = net.map("", packer)?;
-        net.conv1d = transpose_conv_weights(&net.conv1d, kernel).into();
-        net.a_log.iter_mut().for_each(|a_log| *a_log = -a_log.exp());
-        Ok(net)
-    })
-}
-
-/// A shifted norm multiplies by `1 + weight`: that sum is what kernels get.
-fn shift(norm: &mut [f32]) {
-    norm.iter_mut().for_each(|weight| *weight += 1.0);
-}
-
-/// Replaces one component by another on every entity that has it, one entity after the other.
-fn replace<From: Component, To: Component>(
-    world: &mut World,
-    mut turn: impl FnMut(From) -> Result<To, Infallible>,
-) -> Result<(), Infallible> {
-    let entities: Vec<Entity> = world.query_filtered::<Entity, With<From>>().iter(world).collect();
-    for entity in entities {
-        if let Some(from) = world.entity_mut(entity).take::<From>() {
-            let to = turn(from)?;
-            world.entity_mut(entity).insert(to);
-        }
-    }
-    Ok(())
+    Ok((ModelParts { ends, layers: layers.collect() }, bytes))
 }

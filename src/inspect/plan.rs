@@ -53,7 +53,9 @@ impl Inspection {
             placements.push(placement);
         };
         let mut complete = true;
-        for PromisedTensor { name, shape, is_matrix } in config.iter().flat_map(promised) {
+        for promised in config.iter().flat_map(promised) {
+            let is_matrix = promised.is_matrix();
+            let PromisedTensor { name, shape, .. } = promised;
             let full = config.as_ref().map_or_else(|| name.clone(), |config| config.layout.full_name(&name));
             let placement = examination.place(&full, &shape).and_then(|placed| kept(placed, &mut faults));
             complete &= placement.is_some();

@@ -7,10 +7,10 @@ use rayon::prelude::*;
 
 use crate::cpu::kernels::{LogSumExp, kl_divergence, log_sum_exp};
 use crate::cpu::{Cpu, Workers};
-use crate::schedule::Cursor;
 use crate::tally;
 use crate::world::activations::{Logits, Rows};
 use crate::world::batch::Batch;
+use crate::world::cursor::Cursor;
 
 /// How a token of the text was predicted.
 #[derive(Clone, Copy, Debug, PartialEq)]

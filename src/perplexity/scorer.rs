@@ -14,7 +14,7 @@ use crate::checkpoint::ModelConfig;
 use crate::cpu::Cpu;
 use crate::schedule::{self, Budget, EndStep, StepSystems, advance};
 use crate::world::activations::Logits;
-use crate::world::batch::MaxRows;
+use crate::world::limits::Limits;
 use crate::world::sequence::{Finished, LogitsFrom, Prompt, StopRules, Tokens};
 
 /// Windows that are read side by side, at most: each has caches, of 20 MB in the 0.8B shape.
@@ -119,8 +119,8 @@ impl Scorer {
     }
 
     fn config(&self) -> Result<&ModelConfig, PerplexityError> {
-        let model = self.world.get_resource::<schedule::LoadedModel>();
-        let config = model.and_then(|model| self.world.get::<ModelConfig>(model.0));
+        let mut models = self.world.try_query::<&ModelConfig>();
+        let config = models.as_mut().and_then(|models| models.single(&self.world).ok());
         config.ok_or_else(|| PerplexityError::NoModel { model: self.name.clone() })
     }
 
@@ -206,11 +206,14 @@ impl<'s> Run<'s> {
     fn begin_windows(&mut self) {
         let world = &mut self.model.world;
         let unread = |sequence: &Entity| {
-            let (prompt, tokens) = (world.get::<Prompt>(*sequence)?, world.get::<Tokens>(*sequence)?);
-            Some(prompt.0.len() - tokens.processed)
+            let (Some(Prompt::Ids(prompt)), tokens) = (world.get::<Prompt>(*sequence), world.get::<Tokens>(*sequence)?)
+            else {
+                return None;
+            };
+            Some(prompt.len() - tokens.processed)
         };
         let mut ahead: usize = self.reading.iter().filter_map(unread).sum();
-        while ahead < world.resource::<MaxRows>().0.max(1)
+        while ahead < world.resource::<Limits>().rows.max(1)
             && self.reading.len() < SIDE_BY_SIDE
             && let Some(window) = self.windows.get(self.begun)
         {
@@ -218,9 +221,9 @@ impl<'s> Run<'s> {
             let read = window.tokens.start..window.tokens.end - 1;
             let prompt = world.resource::<Scores>().text[read.clone()].to_vec();
             let sequence = world.spawn((
-                Prompt(prompt),
+                Prompt::Ids(prompt),
                 LogitsFrom(window.scored.start - 1 - window.tokens.start),
-                StopRules { max_new_tokens: Some(0), ..StopRules::default() },
+                StopRules::after(0),
                 Excerpt { start: window.tokens.start },
             ));
             self.reading.push(sequence.id());

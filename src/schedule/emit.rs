@@ -4,7 +4,7 @@ use bevy_ecs::prelude::*;
 
 use super::sample::Picks;
 use crate::world::batch::Batch;
-use crate::world::sequence::{FinishReason, Finished, Running, SequenceFinished, StopRules, TokenGenerated, Tokens};
+use crate::world::sequence::{FinishReason, Finished, Running, SequenceFinished, TokenGenerated, Tokens};
 use crate::world::transcript::Transcript;
 
 /// Counts the rows of this step as processed.
@@ -21,10 +21,10 @@ pub fn emit_picks(
     mut commands: Commands,
     mut picks: ResMut<Picks>,
     mut messages: MessageWriter<TokenGenerated>,
-    mut sequences: Query<(&mut Tokens, &StopRules, &Running, Option<&mut Transcript>)>,
+    mut sequences: Query<(&mut Tokens, &Running, Option<&mut Transcript>)>,
 ) {
     for (sequence, pick) in picks.0.drain(..) {
-        let Ok((mut tokens, rules, running, mut transcript)) = sequences.get_mut(sequence) else { continue };
+        let Ok((mut tokens, running, mut transcript)) = sequences.get_mut(sequence) else { continue };
         let mut reason = (running.room == 0).then_some(FinishReason::Length);
         if reason.is_none() {
             reason = match pick {
@@ -34,7 +34,7 @@ pub fn emit_picks(
                     tokens.generated.push(id);
                     let heard = transcript.as_mut().map(|transcript| transcript.push(id)).unwrap_or_default();
                     messages.write(TokenGenerated { sequence, index, id, text: heard.text });
-                    if heard.stopped || rules.eos_token_ids.contains(&id) {
+                    if heard.stopped || running.end_tokens.contains(&id) {
                         Some(FinishReason::Stop)
                     } else {
                         (tokens.generated.len() >= running.room).then_some(FinishReason::Length)

@@ -2,41 +2,55 @@
 
 mod admit;
 mod advance;
+mod budget;
 mod emit;
-pub mod load;
+mod fill;
 pub mod profile;
+mod prompt;
 mod sample;
 mod sets;
 
 use bevy_ecs::message::MessageRegistry;
 use bevy_ecs::prelude::*;
 
-pub use admit::{admit_queued, fill_batch};
-pub use advance::{Budget, Cursor, LoadedModel, Progress, advance};
+pub use admit::{admit_queued, settle};
+pub use advance::{Progress, advance};
+pub use budget::Budget;
 pub use emit::{count_processed, emit_picks};
+pub use fill::{Turn, choose_model, fill_batch};
 pub use sample::{Picks, pick_tokens};
 pub use sets::{BeginStep, EndStep, LayerPass, LayerSystems, StepSystems};
 
-use crate::world::batch::{Batch, MaxRows};
+use crate::world::batch::Batch;
+use crate::world::cursor::Cursor;
+use crate::world::limits::Limits;
 use crate::world::sequence::TokenGenerated;
 
-/// Adds to `world` the three schedules, the systems that need no backend, and the resources they share. A backend's
-/// `add_systems` and a model are still to come.
+/// Adds to `world` the three schedules, the systems that need no backend, and the resources they share, unless they are
+/// there. Loading a model does this too: a host calls it to add systems of its own to the schedules before.
 pub fn install(world: &mut World) {
+    if world.contains_resource::<Picks>() {
+        return;
+    }
     sets::add_schedules(world);
     world.init_resource::<Batch>();
-    world.init_resource::<MaxRows>();
+    world.init_resource::<Limits>();
     world.init_resource::<Cursor>();
     world.init_resource::<Picks>();
     world.init_resource::<profile::Profile>();
-    MessageRegistry::register_message::<TokenGenerated>(world);
+    if !world.contains_resource::<Messages<TokenGenerated>>() {
+        // Registered twice, messages would be dropped after one update instead of two, before readers have seen them.
+        MessageRegistry::register_message::<TokenGenerated>(world);
+    }
     world.schedule_scope(BeginStep, |_, schedule| {
-        schedule.add_systems((admit_queued, fill_batch).chain().in_set(StepSystems::Admit));
+        let systems = (settle, admit_queued, choose_model, fill_batch).chain();
+        schedule.add_systems(systems.in_set(StepSystems::Admit));
     });
     world.schedule_scope(EndStep, |_, schedule| {
         schedule.configure_sets((
-            StepSystems::Sample.run_if(Cursor::logits_are_complete),
-            StepSystems::Emit.run_if(Cursor::head_is_complete),
+            StepSystems::Constrain.run_if(Cursor::completes_logits),
+            StepSystems::Sample.run_if(Cursor::completes_logits),
+            StepSystems::Emit.run_if(Cursor::completes_step),
         ));
         schedule.add_systems((count_processed, emit_picks).chain().in_set(StepSystems::Emit));
     });

@@ -2,11 +2,11 @@
 
 use bevy_ecs::prelude::*;
 
-use super::Cursor;
 use crate::world::activations::{Logits, Rows};
 use crate::world::batch::Batch;
+use crate::world::cursor::Cursor;
 use crate::world::sampler::Sampler;
-use crate::world::sequence::{Prompt, Tokens};
+use crate::world::sequence::Tokens;
 use crate::world::storage::Storage;
 
 /// What `Sample` chose, for `Emit` to take: a sequence, and its next token unless its logits were not finite.
@@ -20,13 +20,13 @@ pub fn pick_tokens<S: Storage<Rows = Rows>>(
     batch: Res<Batch>,
     logits: Res<Logits<S>>,
     mut picks: ResMut<Picks>,
-    mut sequences: Query<(&mut Sampler, &Prompt, &Tokens)>,
+    mut sequences: Query<(&mut Sampler, &Tokens)>,
 ) {
     for (index, (span, row)) in cursor.logit_rows(&batch).enumerate() {
         if span.picks_at(row)
-            && let Ok((mut sampler, prompt, tokens)) = sequences.get_mut(span.sequence)
+            && let Ok((mut sampler, tokens)) = sequences.get_mut(span.sequence)
         {
-            let token = sampler.pick(logits.0.row(index), &prompt.0, &tokens.generated);
+            let token = sampler.pick(logits.0.row(index), &tokens.prompt, &tokens.generated);
             picks.0.push((span.sequence, token));
         }
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! BeginStep   Admit → Embed
 //! LayerPass   MixerNorm → Mixer → MlpNorm → Mlp      once per layer entity
-//! EndStep     Head → Sample → Emit
+//! EndStep     Head → Constrain → Sample → Emit
 //! ```
 //!
 //! A backend is a function that adds its systems to these sets. A host adds its own before, after or between them.
@@ -32,6 +32,9 @@ pub enum StepSystems {
     Embed,
     /// `Residual` → `Logits`, of the rows that they are wanted of: the last of each sequence, unless it asks for more.
     Head,
+    /// `Logits` → the same with what must not be picked ruled out: empty, for masks and grammars of a host. Runs once for
+    /// each group of rows, when their logits are complete, however the head was cut.
+    Constrain,
     /// `Logits` → one token more for each of those sequences. Runs once for each group of rows.
     Sample,
     /// Tokens → messages; ends the sequences that are done.
@@ -65,7 +68,7 @@ pub(super) fn add_schedules(world: &mut World) {
         (LayerSystems::MixerNorm, LayerSystems::Mixer, LayerSystems::MlpNorm, LayerSystems::Mlp).chain(),
     );
     let mut end = Schedule::new(EndStep);
-    end.configure_sets((StepSystems::Head, StepSystems::Sample, StepSystems::Emit).chain());
+    end.configure_sets((StepSystems::Head, StepSystems::Constrain, StepSystems::Sample, StepSystems::Emit).chain());
     for mut schedule in [begin, layer, end] {
         schedule.set_executor(SingleThreadedExecutor::new());
         world.add_schedule(schedule);

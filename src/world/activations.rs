@@ -91,6 +91,6 @@ pub struct Residual<S: Storage>(pub S::Rows);
 pub struct Normed<S: Storage>(pub S::Rows);
 
 /// `[Cursor::logit_rows, vocab_size]`, correct after `Head` once the cursor says so: see
-/// [`Cursor::logits_are_complete`](crate::schedule::Cursor::logits_are_complete).
+/// [`HeadPiece::completes_logits`](super::cursor::HeadPiece::completes_logits).
 #[derive(Resource)]
 pub struct Logits<S: Storage>(pub S::Rows);

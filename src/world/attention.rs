@@ -2,7 +2,8 @@
 
 use bevy_ecs::prelude::*;
 
-use super::storage::{MapTensors, Shapes, Storage};
+use super::role::{MatrixRole, StreamNorm, VectorRole};
+use super::storage::{MapTensors, Shape, Shapes, Storage};
 use crate::checkpoint::ModelConfig;
 
 /// Gated attention weights.
@@ -16,26 +17,28 @@ pub struct Attention<S: Storage> {
     pub v_proj: S::Matrix,
     /// `[hidden_size, num_heads · head_dim]`
     pub o_proj: S::Matrix,
-    /// Of each query head, `[head_dim]`, shifted.
+    /// Of each query head, `[head_dim]`.
     pub q_norm: S::Vector,
-    /// Of each key head, `[head_dim]`, shifted.
+    /// Of each key head, `[head_dim]`.
     pub k_norm: S::Vector,
 }
 
 impl Attention<Shapes> {
-    /// The shapes that `config` promises.
+    /// What `config` promises.
     #[must_use]
     pub fn shapes(config: &ModelConfig) -> Self {
         let (hidden, attention) = (config.hidden_size, &config.attention);
         let query_dim = attention.num_heads * attention.head_dim;
         let key_dim = attention.num_kv_heads * attention.head_dim;
+        let reads = |rows| Shape::new([rows, hidden], MatrixRole::Reads(StreamNorm::Mixer));
+        let norm = || Shape::new([attention.head_dim], VectorRole::ShiftedNorm);
         Self {
-            q_proj: vec![2 * query_dim, hidden],
-            k_proj: vec![key_dim, hidden],
-            v_proj: vec![key_dim, hidden],
-            o_proj: vec![hidden, query_dim],
-            q_norm: vec![attention.head_dim],
-            k_norm: vec![attention.head_dim],
+            q_proj: reads(2 * query_dim),
+            k_proj: reads(key_dim),
+            v_proj: reads(key_dim),
+            o_proj: Shape::new([hidden, query_dim], MatrixRole::Writes),
+            q_norm: norm(),
+            k_norm: norm(),
         }
     }
 }

@@ -51,7 +51,7 @@ impl Batch {
     }
 
     /// The rows whose logits are wanted and the span each belongs to, in row order. The head computes them in groups:
-    /// see [`Cursor::logit_rows`](crate::schedule::Cursor::logit_rows).
+    /// see [`Cursor::logit_rows`](super::cursor::Cursor::logit_rows).
     pub fn logit_rows(&self) -> impl Iterator<Item = (&Span, usize)> {
         self.spans.iter().flat_map(|span| (span.logits_from..span.rows.end).map(move |row| (span, row)))
     }
@@ -79,18 +79,5 @@ impl Batch {
         self.positions.extend((first..first + count).map(|position| position as u32));
         let logits_from = start + logits_from.saturating_sub(first).min(count);
         self.spans.push(Span { sequence, rows: start..end, logits_from, picks });
-    }
-}
-
-/// How many rows a step may have at most. Sequences that generate come first; what is left goes to prompts.
-///
-/// A longer chunk reads a prompt faster, since each weight is converted once for all its rows; a shorter one gives a
-/// host with a time budget finer steps.
-#[derive(Resource, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MaxRows(pub usize);
-
-impl Default for MaxRows {
-    fn default() -> Self {
-        Self(256)
     }
 }

@@ -3,7 +3,8 @@
 
 use bevy_ecs::prelude::*;
 
-use super::storage::{MapTensors, Shapes, Storage};
+use super::role::{MatrixRole, StreamNorm, VectorRole};
+use super::storage::{MapTensors, Shape, Shapes, Storage};
 use crate::checkpoint::ModelConfig;
 
 /// Gated delta net weights. With `key_dim = num_key_heads · key_head_dim` and `value_dim` likewise, the convolution runs
@@ -24,27 +25,28 @@ pub struct DeltaNet<S: Storage> {
     pub a_log: S::Vector,
     /// `[num_value_heads]`
     pub dt_bias: S::Vector,
-    /// The norm of each head's output, `[value_head_dim]`; not shifted.
+    /// The norm of each head's output, `[value_head_dim]`.
     pub norm: S::Vector,
     /// `[hidden_size, value_dim]`
     pub out_proj: S::Matrix,
 }
 
 impl DeltaNet<Shapes> {
-    /// The shapes that `config` promises.
+    /// What `config` promises.
     #[must_use]
     pub fn shapes(config: &ModelConfig) -> Self {
         let (hidden, net) = (config.hidden_size, &config.delta_net);
+        let reads = |rows| Shape::new([rows, hidden], MatrixRole::Reads(StreamNorm::Mixer));
         Self {
-            in_proj_qkv: vec![net.channels(), hidden],
-            in_proj_z: vec![net.value_dim(), hidden],
-            in_proj_b: vec![net.num_value_heads, hidden],
-            in_proj_a: vec![net.num_value_heads, hidden],
-            conv1d: vec![net.channels(), 1, net.conv_kernel],
-            a_log: vec![net.num_value_heads],
-            dt_bias: vec![net.num_value_heads],
-            norm: vec![net.value_head_dim],
-            out_proj: vec![hidden, net.value_dim()],
+            in_proj_qkv: reads(net.channels()),
+            in_proj_z: reads(net.value_dim()),
+            in_proj_b: reads(net.num_value_heads),
+            in_proj_a: reads(net.num_value_heads),
+            conv1d: Shape::new([net.channels(), 1, net.conv_kernel], VectorRole::ConvTaps),
+            a_log: Shape::new([net.num_value_heads], VectorRole::LogDecay),
+            dt_bias: Shape::new([net.num_value_heads], VectorRole::Bias),
+            norm: Shape::new([net.value_head_dim], VectorRole::Norm),
+            out_proj: Shape::new([hidden, net.value_dim()], MatrixRole::Writes),
         }
     }
 }

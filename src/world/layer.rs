@@ -4,7 +4,8 @@
 
 use bevy_ecs::prelude::*;
 
-use super::storage::{MapTensors, Shapes, Storage};
+use super::role::VectorRole;
+use super::storage::{MapTensors, Shape, Shapes, Storage};
 use crate::checkpoint::ModelConfig;
 
 /// The layer's place in the model, from 0.
@@ -21,7 +22,7 @@ pub struct ActiveLayer;
 /// layers that mix with a delta net and is skipped on the others.
 pub type OnLayer<'w, 's, D> = Single<'w, 's, D, With<ActiveLayer>>;
 
-/// The norms before the mixer and before the MLP. Both are shifted: they multiply by `1 + weight`.
+/// The norms before the mixer and before the MLP.
 #[derive(Component)]
 pub struct LayerNorms<S: Storage> {
     /// Before the mixer, `[hidden_size]`.
@@ -31,10 +32,11 @@ pub struct LayerNorms<S: Storage> {
 }
 
 impl LayerNorms<Shapes> {
-    /// The shapes that `config` promises.
+    /// What `config` promises.
     #[must_use]
     pub fn shapes(config: &ModelConfig) -> Self {
-        Self { input_layernorm: vec![config.hidden_size], post_attention_layernorm: vec![config.hidden_size] }
+        let norm = || Shape::new([config.hidden_size], VectorRole::ShiftedNorm);
+        Self { input_layernorm: norm(), post_attention_layernorm: norm() }
     }
 }
 

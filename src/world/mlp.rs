@@ -2,7 +2,8 @@
 
 use bevy_ecs::prelude::*;
 
-use super::storage::{MapTensors, Shapes, Storage};
+use super::role::{MatrixRole, StreamNorm};
+use super::storage::{MapTensors, Shape, Shapes, Storage};
 use crate::checkpoint::ModelConfig;
 
 /// `SwiGLU` weights.
@@ -17,15 +18,12 @@ pub struct Mlp<S: Storage> {
 }
 
 impl Mlp<Shapes> {
-    /// The shapes that `config` promises.
+    /// What `config` promises.
     #[must_use]
     pub fn shapes(config: &ModelConfig) -> Self {
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-        Self {
-            gate_proj: vec![intermediate, hidden],
-            up_proj: vec![intermediate, hidden],
-            down_proj: vec![hidden, intermediate],
-        }
+        let reads = || Shape::new([intermediate, hidden], MatrixRole::Reads(StreamNorm::Mlp));
+        Self { gate_proj: reads(), up_proj: reads(), down_proj: Shape::new([hidden, intermediate], MatrixRole::Writes) }
     }
 }
 

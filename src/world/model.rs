@@ -1,9 +1,13 @@
-//! The model entity: its configuration and the tensors that belong to no layer. Layers are its children, in order.
+//! The model entity: its configuration, the tensors that belong to no layer, and what turns text into tokens and back.
+//! Layers are its children, in order.
 
 use bevy_ecs::component::{Component, Immutable, StorageType};
+use bevy_ecs::prelude::*;
 
-use super::storage::{MapTensors, Shapes, Storage};
-use crate::checkpoint::ModelConfig;
+use super::role::{MatrixRole, StreamNorm, VectorRole};
+use super::sampler::Sampling;
+use super::storage::{MapTensors, Shape, Shapes, Storage};
+use crate::checkpoint::{ChatTemplate, GenerationConfig, ModelConfig, Tokenizer};
 
 /// The configuration is a component of the model entity, and never changes once spawned.
 impl Component for ModelConfig {
@@ -11,26 +15,79 @@ impl Component for ModelConfig {
     type Mutability = Immutable;
 }
 
+/// Turns prompts into tokens and tokens into text, where the model has one.
+impl Component for Tokenizer {
+    const STORAGE_TYPE: StorageType = StorageType::Table;
+    type Mutability = Immutable;
+}
+
+/// Writes conversations as the model was trained to read them, where it has one.
+impl Component for ChatTemplate {
+    const STORAGE_TYPE: StorageType = StorageType::Table;
+    type Mutability = Immutable;
+}
+
+/// On the model of the step in hand.
+#[derive(Component, Clone, Copy, Debug)]
+#[component(storage = "SparseSet")]
+pub struct ActiveModel;
+
+/// The model of the step in hand, if it has the components `D`.
+pub type OnModel<'w, 's, D> = Single<'w, 's, D, With<ActiveModel>>;
+
+/// What the model's makers generate with: what holds for a sequence that does not say otherwise.
+#[derive(Component, Clone, Debug, Default, PartialEq)]
+pub struct GenerationDefaults {
+    /// How tokens are picked.
+    pub sampling: Sampling,
+    /// At most this many new tokens; `None` is as far as the context goes.
+    pub max_new_tokens: Option<usize>,
+    /// What ends a text.
+    pub end_tokens: Vec<u32>,
+    /// What ends an answer in a conversation.
+    pub chat_end_tokens: Vec<u32>,
+}
+
+impl GenerationDefaults {
+    /// What `generation_config.json` says: sampling is off unless it turns it on, and what it leaves open is as in
+    /// transformers.
+    #[must_use]
+    pub fn sampling(generation: &GenerationConfig) -> Sampling {
+        let greedy =
+            Sampling { repetition_penalty: generation.repetition_penalty.unwrap_or(1.0), ..Sampling::default() };
+        if !generation.do_sample {
+            return greedy;
+        }
+        Sampling {
+            temperature: generation.temperature.unwrap_or(1.0),
+            top_k: generation.top_k.unwrap_or(50),
+            top_p: generation.top_p.unwrap_or(1.0),
+            min_p: generation.min_p.unwrap_or(0.0),
+            ..greedy
+        }
+    }
+}
+
 /// The two ends of the model.
 #[derive(Component)]
 pub struct Model<S: Storage> {
     /// `[vocab_size, hidden_size]`
     pub embed_tokens: S::Matrix,
-    /// The final norm, `[hidden_size]`, shifted: multiplies by `1 + weight`.
+    /// The final norm, `[hidden_size]`.
     pub norm: S::Vector,
     /// `[vocab_size, hidden_size]`; `None` where the embedding serves as the head.
     pub lm_head: Option<S::Matrix>,
 }
 
 impl Model<Shapes> {
-    /// The shapes that `config` promises.
+    /// What `config` promises.
     #[must_use]
     pub fn shapes(config: &ModelConfig) -> Self {
-        let matrix = vec![config.vocab_size, config.hidden_size];
+        let matrix = |role| Shape::new([config.vocab_size, config.hidden_size], role);
         Self {
-            embed_tokens: matrix.clone(),
-            norm: vec![config.hidden_size],
-            lm_head: (!config.tie_word_embeddings).then_some(matrix),
+            embed_tokens: matrix(MatrixRole::Embeds),
+            norm: Shape::new([config.hidden_size], VectorRole::ShiftedNorm),
+            lm_head: (!config.tie_word_embeddings).then(|| matrix(MatrixRole::Reads(StreamNorm::Final))),
         }
     }
 }

@@ -2,64 +2,89 @@
 
 use std::convert::Infallible;
 
-use super::attention::Attention;
-use super::delta_net::DeltaNet;
-use super::layer::LayerNorms;
-use super::mlp::Mlp;
 use super::model::Model;
-use super::storage::{MapTensors, Shapes};
-use crate::checkpoint::{LayerType, ModelConfig};
+use super::parts::LayerParts;
+use super::role::{MatrixRole, VectorRole};
+use super::storage::{MapTensors, Shape, Shapes};
+use crate::checkpoint::ModelConfig;
 
 /// A tensor that a configuration promises.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromisedTensor {
     /// Relative to the text model, e.g. `layers.0.mlp.up_proj.weight`.
     pub name: String,
+    /// The layer it belongs to; `None` at the ends of the model.
+    pub layer: Option<usize>,
     /// The dimensions, outermost first.
     pub shape: Vec<usize>,
-    /// Whether it is a weight matrix, which may be quantised, rather than a small tensor that keeps its precision.
-    pub is_matrix: bool,
+    /// What it means.
+    pub role: TensorRole,
+}
+
+/// What a tensor is: a weight matrix, which may be quantised, or a small tensor that keeps its precision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TensorRole {
+    /// A weight matrix.
+    Matrix(MatrixRole),
+    /// A small tensor.
+    Vector(VectorRole),
+}
+
+impl PromisedTensor {
+    /// The name of the norm through which it reads the residual stream, if it does.
+    #[must_use]
+    pub fn stream_norm(&self) -> Option<String> {
+        match self.role {
+            TensorRole::Matrix(MatrixRole::Reads(norm)) => Some(norm.tensor(self.layer.unwrap_or_default())),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a weight matrix.
+    #[must_use]
+    pub fn is_matrix(&self) -> bool {
+        matches!(self.role, TensorRole::Matrix(_))
+    }
 }
 
 /// All tensors that `config` promises: the ends of the model, then layer after layer.
 #[must_use]
 pub fn promised_tensors(config: &ModelConfig) -> Vec<PromisedTensor> {
-    let mut collector = Collector(Vec::new());
+    let mut collector = Collector { layer: None, found: Vec::new() };
     let Ok(()) = collector.walk(config);
-    collector.0
+    collector.found
 }
 
-struct Collector(Vec<PromisedTensor>);
+struct Collector {
+    layer: Option<usize>,
+    found: Vec<PromisedTensor>,
+}
 
 impl Collector {
     fn walk(&mut self, config: &ModelConfig) -> Result<(), Infallible> {
         let _: Model<Shapes> = Model::shapes(config).map(self)?;
-        for (index, layer_type) in config.layer_types.iter().enumerate() {
-            let layer = format!("layers.{index}");
-            match layer_type {
-                LayerType::LinearAttention => drop::<DeltaNet<Shapes>>(DeltaNet::shapes(config).map(&layer, self)?),
-                LayerType::FullAttention => drop::<Attention<Shapes>>(Attention::shapes(config).map(&layer, self)?),
-            }
-            let _: LayerNorms<Shapes> = LayerNorms::shapes(config).map(&layer, self)?;
-            let _: Mlp<Shapes> = Mlp::shapes(config).map(&layer, self)?;
+        for (index, &layer_type) in config.layer_types.iter().enumerate() {
+            self.layer = Some(index);
+            let _: LayerParts<Shapes> = LayerParts::shapes(config, layer_type).map(index, self)?;
         }
         Ok(())
     }
 
-    fn add(&mut self, name: &str, shape: &[usize], is_matrix: bool) -> Vec<usize> {
-        self.0.push(PromisedTensor { name: name.to_owned(), shape: shape.to_vec(), is_matrix });
-        shape.to_vec()
+    fn add(&mut self, name: &str, shape: &[usize], role: TensorRole) {
+        self.found.push(PromisedTensor { name: name.to_owned(), layer: self.layer, shape: shape.to_vec(), role });
     }
 }
 
 impl MapTensors<Shapes, Shapes> for Collector {
     type Error = Infallible;
 
-    fn matrix(&mut self, name: &str, shape: &Vec<usize>) -> Result<Vec<usize>, Infallible> {
-        Ok(self.add(name, shape, true))
+    fn matrix(&mut self, name: &str, matrix: &Shape<MatrixRole>) -> Result<Shape<MatrixRole>, Infallible> {
+        self.add(name, &matrix.dims, TensorRole::Matrix(matrix.role));
+        Ok(matrix.clone())
     }
 
-    fn vector(&mut self, name: &str, shape: &Vec<usize>) -> Result<Vec<usize>, Infallible> {
-        Ok(self.add(name, shape, false))
+    fn vector(&mut self, name: &str, vector: &Shape<VectorRole>) -> Result<Shape<VectorRole>, Infallible> {
+        self.add(name, &vector.dims, TensorRole::Vector(vector.role));
+        Ok(vector.clone())
     }
 }

@@ -1,25 +1,63 @@
 //! A sequence entity: a prompt, what has been generated from it, how to pick tokens and when to stop. Spawning a
-//! [`Prompt`] is all a host has to do; the other components are required and have defaults.
+//! [`Prompt`] is all a host has to do: what is not said comes from the model.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bevy_ecs::prelude::*;
 
-use super::sampler::Sampler;
-use crate::checkpoint::ModelConfig;
+use super::refusal::Refusal;
+use crate::checkpoint::ChatMessage;
 
-/// The token ids to continue. Never changes once spawned.
+/// What a sequence continues. Read when the sequence is admitted, by the model's own tokenizer and chat template.
 ///
 /// ```
 /// use bevy_ecs::prelude::*;
 /// use loquent::prelude::*;
 ///
 /// let mut world = World::new();
-/// let sequence = world.spawn(Prompt(vec![1, 2, 3])).id();
-/// assert!(world.get::<Queued>(sequence).is_some());
+/// let story = world.spawn(Prompt::text("Once upon a time")).id();
+/// assert!(world.get::<Queued>(story).is_some());
 /// ```
-#[derive(Component, Clone, Debug, Default)]
+#[derive(Component, Clone, Debug, PartialEq, Eq)]
 #[component(immutable)]
-#[require(Tokens, Sampler, StopRules, Queued)]
-pub struct Prompt(pub Vec<u32>);
+#[require(Tokens, StopRules, Arrival, Queued)]
+#[non_exhaustive]
+pub enum Prompt {
+    /// A text to go on with.
+    Text(String),
+    /// A conversation to answer, through the model's chat template.
+    Chat(Vec<ChatMessage>),
+    /// Token ids, as they are.
+    Ids(Vec<u32>),
+}
+
+impl Prompt {
+    /// A text to go on with.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A conversation to answer, through the model's chat template.
+    pub fn chat(messages: impl Into<Vec<ChatMessage>>) -> Self {
+        Self::Chat(messages.into())
+    }
+
+    /// Token ids, as they are: a model without a tokenizer takes these alone.
+    pub fn ids(ids: impl Into<Vec<u32>>) -> Self {
+        Self::Ids(ids.into())
+    }
+
+    /// Whether it is a conversation, whose turns end where the model's makers end them.
+    #[must_use]
+    pub fn is_chat(&self) -> bool {
+        matches!(self, Self::Chat(_))
+    }
+}
+
+/// The model that a sequence runs on. It may be left out where there is one.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+#[component(immutable)]
+pub struct OfModel(pub Entity);
 
 /// Put beside a [`Prompt`], it asks for the logits after each of its tokens from this position on, where others are
 /// asked only for those after the last. For systems between `Head` and `Emit`; what is picked stays the same.
@@ -27,92 +65,99 @@ pub struct Prompt(pub Vec<u32>);
 #[component(immutable)]
 pub struct LogitsFrom(pub usize);
 
-/// What the model has made of a prompt so far.
+/// The token ids of a sequence.
 #[derive(Component, Clone, Debug, Default)]
 pub struct Tokens {
-    /// The new token ids, in order, an end-of-sequence token included.
+    /// Those of the prompt, once the sequence is admitted.
+    pub prompt: Vec<u32>,
+    /// The new ones, in order, an end-of-sequence token included.
     pub generated: Vec<u32>,
-    /// How many tokens of the prompt and then of `generated` have gone through the model into the caches.
+    /// How many tokens of `prompt` and then of `generated` have gone through the model into the caches.
     pub processed: usize,
 }
 
-/// When a sequence ends, besides running into the model's `max_position_embeddings`.
-#[derive(Component, Clone, Debug, Default)]
-pub struct StopRules {
-    /// Ends with [`FinishReason::Length`] at this many new tokens; `Some(0)` reads the prompt and picks nothing.
-    pub max_new_tokens: Option<usize>,
-    /// Ends with [`FinishReason::Stop`] at any of these; usually the checkpoint's, empty to ignore them.
-    pub eos_token_ids: Vec<u32>,
-}
+impl Tokens {
+    /// How many there are in all.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.prompt.len() + self.generated.len()
+    }
 
-impl StopRules {
-    /// How many tokens may be generated after `prompt` tokens.
-    ///
-    /// # Errors
-    /// What makes the prompt impossible to run with these rules on this model.
-    pub fn room(&self, prompt: &[u32], config: &ModelConfig) -> Result<usize, Refusal> {
-        let available = config.max_position_embeddings;
-        if prompt.is_empty() {
-            return Err(Refusal::EmptyPrompt);
-        }
-        if let Some((index, &id)) = prompt.iter().enumerate().find(|&(_, &id)| id as usize >= config.vocab_size) {
-            return Err(Refusal::UnknownToken { index, id, vocab_size: config.vocab_size });
-        }
-        let wanted = self.max_new_tokens.unwrap_or_else(|| available.saturating_sub(prompt.len()));
-        if prompt.len().checked_add(wanted).is_none_or(|total| total > available) {
-            return Err(Refusal::ContextOverflow { prompt: prompt.len(), new: wanted, context: available });
-        }
-        Ok(wanted)
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Those that have not gone through the model yet.
+    pub fn unread(&self) -> impl Iterator<Item = u32> + '_ {
+        self.prompt.iter().chain(&self.generated).copied().skip(self.processed)
     }
 }
 
-/// Why a prompt cannot be run at all.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// There is nothing to continue.
-    #[error("the prompt is empty: expected at least one token")]
-    EmptyPrompt,
-    /// A token id that the model has no embedding for.
-    #[error("prompt token {index} is {id}: expected an id below the vocabulary size, {vocab_size}")]
-    UnknownToken {
-        /// Where in the prompt.
-        index: usize,
-        /// The id found there.
-        id: u32,
-        /// One past the largest id.
-        vocab_size: usize,
-    },
-    /// More positions than there are.
-    #[error("the context would overflow: {prompt} prompt tokens and {new} new ones, where {context} fit")]
-    ContextOverflow {
-        /// Tokens in the prompt.
-        prompt: usize,
-        /// New tokens asked for.
-        new: usize,
-        /// Tokens that fit.
-        context: usize,
-    },
+/// When a sequence ends, besides running into the model's `max_position_embeddings`. What is `None` is the model's.
+#[derive(Component, Clone, Debug, Default, PartialEq, Eq)]
+pub struct StopRules {
+    /// Ends with [`FinishReason::Length`] at this many new tokens, or at the model's last position if that comes first;
+    /// `Some(0)` reads the prompt and picks nothing.
+    pub max_new_tokens: Option<usize>,
+    /// Ends with [`FinishReason::Stop`] at any of these; `Some` of none ignores the model's own.
+    pub end_tokens: Option<Vec<u32>>,
+    /// Ends with [`FinishReason::Stop`] before any of these texts, which may be or hold special tokens. Needs a
+    /// tokenizer.
+    pub stop_texts: Vec<String>,
+}
+
+impl StopRules {
+    /// The model's end tokens, and at most this many new ones.
+    #[must_use]
+    pub fn after(max_new_tokens: usize) -> Self {
+        Self { max_new_tokens: Some(max_new_tokens), ..Self::default() }
+    }
+}
+
+/// When a sequence came, among all: who came first is served first.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[component(immutable)]
+pub struct Arrival(u64);
+
+impl Default for Arrival {
+    /// After all others.
+    fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// Waits for its first step.
 #[derive(Component, Clone, Copy, Debug, Default)]
 pub struct Queued;
 
-/// Takes part in every step.
-#[derive(Component, Clone, Copy, Debug)]
+/// On a sequence that was let in: itself. A clone holds another's, and a second prompt finds its own.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+#[component(immutable)]
+pub struct Admitted(pub Entity);
+
+/// Takes part in steps.
+#[derive(Component, Clone, Debug, PartialEq, Eq)]
 pub struct Running {
+    /// The model it runs on.
+    pub model: Entity,
     /// How many new tokens there may be at most.
     pub room: usize,
+    /// The tokens that end it.
+    pub end_tokens: Vec<u32>,
 }
 
 /// Has ended; its tokens stay until it is despawned.
-#[derive(Component, Clone, Debug)]
+#[derive(Component, Clone, Debug, PartialEq, Eq)]
 pub struct Finished(pub FinishReason);
 
 /// Why a sequence ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FinishReason {
-    /// An end-of-sequence token or a stop string.
+    /// An end-of-sequence token or a stop text.
     Stop,
     /// `max_new_tokens`, or the model's last position.
     Length,
@@ -120,6 +165,15 @@ pub enum FinishReason {
     Refused(Refusal),
     /// The model computed no finite logit: its weights overflow on this input.
     NonFinite,
+    /// Its caches alone would take more than [`Limits::cache_bytes`](super::limits::Limits::cache_bytes).
+    CacheFull {
+        /// What they would take.
+        needed: u64,
+        /// What there is.
+        limit: u64,
+    },
+    /// Its model was despawned.
+    ModelDespawned,
 }
 
 /// A token was picked. Read with a `MessageReader`, or drained from `Messages<TokenGenerated>`.
@@ -131,8 +185,8 @@ pub struct TokenGenerated {
     pub index: usize,
     /// The token's id.
     pub id: u32,
-    /// The text that is now certain, if the sequence has a [`Transcript`](super::transcript::Transcript): whole
-    /// characters only, and nothing that a stop string may still claim.
+    /// The text that is now certain, if the model has a tokenizer: whole characters only, and nothing that a stop text
+    /// may still claim.
     pub text: String,
 }
 

@@ -1,6 +1,7 @@
 //! Where a tensor lives. `DeltaNet<S>`, `Attention<S>` and `Mlp<S>` are written once; the storage `S` says what their
 //! fields are: shapes only, checked bytes on disk, or a backend's own form.
 
+use super::role::{MatrixRole, VectorRole};
 use crate::checkpoint::Tensor;
 
 /// A place tensors can live in. It has types only; what turns one storage into another is a [`MapTensors`].
@@ -13,14 +14,30 @@ pub trait Storage: Send + Sync + 'static {
     type Rows: Send + Sync + 'static;
 }
 
-/// No values, only the shape each tensor must have: what a configuration promises.
+/// No values, only what each tensor must look like and mean: what a configuration promises.
 #[derive(Clone, Copy, Debug)]
 pub struct Shapes;
 
 impl Storage for Shapes {
-    type Matrix = Vec<usize>;
-    type Vector = Vec<usize>;
+    type Matrix = Shape<MatrixRole>;
+    type Vector = Shape<VectorRole>;
     type Rows = ();
+}
+
+/// A tensor that a configuration promises.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape<Role> {
+    /// The dimensions, outermost first.
+    pub dims: Vec<usize>,
+    /// What it means.
+    pub role: Role,
+}
+
+impl<Role> Shape<Role> {
+    /// A tensor of these dimensions.
+    pub fn new(dims: impl Into<Vec<usize>>, role: Role) -> Self {
+        Self { dims: dims.into(), role }
+    }
 }
 
 /// Checked bytes in their storage type, usually a mapped file.
@@ -29,8 +46,18 @@ pub struct Mapped;
 
 impl Storage for Mapped {
     type Matrix = Tensor;
-    type Vector = Tensor;
+    type Vector = StoredVector;
     type Rows = ();
+}
+
+/// A small tensor as a source has it.
+#[derive(Clone, Debug)]
+pub struct StoredVector {
+    /// Its bytes.
+    pub tensor: Tensor,
+    /// What the source says they mean. It need not be what the configuration promises: some converters have put a norm's
+    /// shift into its weights already.
+    pub role: VectorRole,
 }
 
 /// Turns the tensors of one storage into another's: loading is `Shapes → Mapped`, packing for a backend `Mapped → Cpu`.

@@ -1,7 +1,8 @@
 //! Predicted memory, against a world that has it.
 
 use bevy_ecs::prelude::*;
-use loquent::cpu::kernels::{Isa, Panel};
+use loquent::cpu::Isa;
+use loquent::cpu::kernels::Panel;
 use loquent::cpu::{Cpu, Matrix, Numerics};
 use loquent::inspect::Options;
 use loquent::prelude::Budget;

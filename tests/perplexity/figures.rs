@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use bevy_ecs::prelude::*;
-use loquent::cpu::kernels::Isa;
+use loquent::cpu::Isa;
 use loquent::cpu::{Cpu, Numerics};
 use loquent::perplexity::{Estimate, Scorer, Windows};
 use loquent::prelude::*;
@@ -92,7 +92,7 @@ fn the_figure_depends_neither_on_batches_nor_on_threads() {
         let expected = measure(&mut scorer(UNTIED), &text, cut).unwrap();
         for rows in [1, 7, 64, 100, 1000] {
             let mut model = scorer(UNTIED);
-            model.world_mut().insert_resource(MaxRows(rows));
+            model.world_mut().insert_resource(Limits { rows, ..Limits::default() });
             assert_eq!(measure(&mut model, &text, cut).unwrap(), expected, "{cut:?} in steps of {rows} rows");
         }
         for threads in [1, 3] {

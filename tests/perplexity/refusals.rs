@@ -69,10 +69,10 @@ fn models_compared_cut_the_text_in_the_same_steps() {
     let text = some_prompt(200, UNTIED_VOCAB);
     let out_of_step = || Err(PerplexityError::OutOfStep { first: UNTIED.to_owned(), second: UNTIED.to_owned() });
     let (mut first, mut second) = (scorer(UNTIED), scorer(UNTIED));
-    second.world_mut().insert_resource(MaxRows(30));
+    second.world_mut().insert_resource(Limits { rows: 30, ..Limits::default() });
     assert_eq!(compare(&mut first, &mut second, &text, (50, 25)), out_of_step());
     assert_eq!(compare(&mut second, &mut first, &text, (50, 25)), out_of_step());
-    second.world_mut().insert_resource(MaxRows::default());
+    second.world_mut().insert_resource(Limits::default());
     spawn(second.world_mut(), &[1, 2, 3], 9);
     assert_eq!(compare(&mut first, &mut second, &text, (50, 25)), out_of_step());
 }

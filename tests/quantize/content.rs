@@ -136,7 +136,7 @@ fn promised_tensors_are_those_of_the_model() {
         assert!(config.layer_types.contains(&LayerType::FullAttention));
         let promised = promised_tensors(&config);
         for tensor in &promised {
-            assert_eq!(tensor.is_matrix, is_quantized(&tensor.name), "{}", tensor.name);
+            assert_eq!(tensor.is_matrix(), is_quantized(&tensor.name), "{}", tensor.name);
         }
         let sorted = |mut all: Vec<_>| {
             all.sort();

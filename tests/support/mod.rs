@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel};
 use loquent::convert::{Conversion, Options};
-use loquent::cpu::kernels::Isa;
-use loquent::cpu::{self, Cpu, Numerics, Workers};
+use loquent::cpu::Isa;
+use loquent::cpu::{Cpu, Numerics};
 use loquent::prelude::*;
-use loquent::schedule::{BeginStep, EndStep, LayerPass, load};
+use loquent::schedule::{BeginStep, EndStep, LayerPass};
 use loquent::world::activations::Logits;
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -60,14 +60,9 @@ pub fn demo_in_four_bits() -> (TempDir, PathBuf) {
 
 /// A world with the model of `checkpoint` on the CPU. Two systems whose order matters but is not fixed are an error.
 pub fn world(checkpoint: &Path, threads: usize, isa: Isa, numerics: Numerics) -> World {
-    let mut checkpoint = Checkpoint::open(checkpoint).expect("a valid checkpoint");
-    let config = checkpoint.config.clone();
     let mut world = World::new();
-    install(&mut world);
-    cpu::add_systems(&mut world, Workers::new(threads, isa).expect("threads"));
-    load::spawn_model(&mut world, &config, &mut checkpoint).expect("all tensors");
-    cpu::pack(&mut world, numerics).expect("memory");
-    load::check_mixers::<Cpu>(&mut world).expect("a mixer in every layer");
+    let options = LoadOptions::default().threads(threads).isa(isa).numerics(numerics);
+    load(&mut world, checkpoint, options).expect("a valid checkpoint");
     let strict = ScheduleBuildSettings { ambiguity_detection: LogLevel::Error, ..ScheduleBuildSettings::new() };
     for label in [BeginStep.intern(), LayerPass.intern(), EndStep.intern()] {
         world.schedule_scope(label, |_, schedule| {
@@ -87,9 +82,10 @@ pub fn exact_world(checkpoint: &Path) -> World {
     world(checkpoint, 2, Isa::widest(), Numerics::Exact)
 }
 
-/// Spawns a greedy sequence of `new` tokens.
+/// Spawns a greedy sequence of `new` tokens, whatever ends texts elsewhere.
 pub fn spawn(world: &mut World, prompt: &[u32], new: usize) -> Entity {
-    world.spawn((Prompt(prompt.to_vec()), StopRules { max_new_tokens: Some(new), ..StopRules::default() })).id()
+    let rules = StopRules { end_tokens: Some(Vec::new()), ..StopRules::after(new) };
+    world.spawn((Prompt::ids(prompt), Sampler::default(), rules)).id()
 }
 
 /// Advances until nothing is left to do, each call within `budget`.

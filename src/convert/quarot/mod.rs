@@ -7,7 +7,7 @@
 
 mod config;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,56 +20,8 @@ use super::model::{Model, PlannedTensor};
 use super::options::QuaRot;
 use crate::checkpoint::{Checkpoint, CheckpointError, ModelConfig, StoredTensor};
 use crate::quant::Rotation;
-use crate::world::promised::promised_tensors;
-
-/// Where a tensor stands to the residual stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Role {
-    /// A matrix that reads the stream through the norm of this name, or is the embedding, whose rows the stream begins as.
-    Reads { norm: Option<String> },
-    /// A matrix that writes to the stream.
-    Writes,
-    /// A norm of the stream.
-    Norm,
-    /// Something within a mixer, which never meets the stream.
-    Within,
-}
-
-impl Role {
-    /// That of the tensor with this name in the text model, if we know one.
-    fn of(name: &str) -> Option<Self> {
-        let reads = |norm: String| Self::Reads { norm: Some(norm) };
-        let Some((layer, tensor)) = name.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) else {
-            return match name {
-                "embed_tokens.weight" => Some(Self::Reads { norm: None }),
-                "lm_head.weight" => Some(reads("norm.weight".into())),
-                "norm.weight" => Some(Self::Norm),
-                _ => None,
-            };
-        };
-        match tensor {
-            "input_layernorm.weight" | "post_attention_layernorm.weight" => Some(Self::Norm),
-            "self_attn.q_proj.weight"
-            | "self_attn.k_proj.weight"
-            | "self_attn.v_proj.weight"
-            | "linear_attn.in_proj_qkv.weight"
-            | "linear_attn.in_proj_z.weight"
-            | "linear_attn.in_proj_b.weight"
-            | "linear_attn.in_proj_a.weight" => Some(reads(format!("layers.{layer}.input_layernorm.weight"))),
-            "mlp.gate_proj.weight" | "mlp.up_proj.weight" => {
-                Some(reads(format!("layers.{layer}.post_attention_layernorm.weight")))
-            }
-            "self_attn.o_proj.weight" | "linear_attn.out_proj.weight" | "mlp.down_proj.weight" => Some(Self::Writes),
-            "self_attn.q_norm.weight"
-            | "self_attn.k_norm.weight"
-            | "linear_attn.conv1d.weight"
-            | "linear_attn.A_log"
-            | "linear_attn.dt_bias"
-            | "linear_attn.norm.weight" => Some(Self::Within),
-            _ => None,
-        }
-    }
-}
+use crate::world::promised::{PromisedTensor, TensorRole, promised_tensors};
+use crate::world::role::{MatrixRole, VectorRole};
 
 /// The model `stored`, rotated. A head that is the embedding becomes a matrix of its own, since the final norm goes into
 /// the one and not into the other.
@@ -103,21 +55,27 @@ pub(super) fn rotated(
         stored.tensors.iter().map(|tensor| (&*tensor.promised.name, &tensor.stored)).collect();
     let missing = |name: &str| unknown(source, name, "a tensor of the model");
     let mut tensors = Vec::new();
-    for promised in promised_tensors(&config) {
+    let promised = promised_tensors(&config);
+    let stream_norms: BTreeSet<String> = promised.iter().filter_map(PromisedTensor::stream_norm).collect();
+    for promised in promised {
         let source_name = match &*promised.name {
             "lm_head.weight" if original.tie_word_embeddings => "embed_tokens.weight",
             name => name,
         };
         let found = *sources.get(source_name).ok_or_else(|| missing(source_name))?;
-        let change = match Role::of(&promised.name).ok_or_else(|| missing(&promised.name))? {
-            Role::Reads { norm: None } => Change::RotateRows { rotation: rotation.clone(), norm: None },
-            Role::Reads { norm: Some(norm) } => {
+        let change = match promised.role {
+            TensorRole::Matrix(MatrixRole::Embeds) => Change::RotateRows { rotation: rotation.clone(), norm: None },
+            TensorRole::Matrix(MatrixRole::Reads(_)) => {
+                let norm = promised.stream_norm().unwrap_or_default();
                 let norm = *sources.get(&*norm).ok_or_else(|| missing(&norm))?;
                 Change::RotateRows { rotation: rotation.clone(), norm: Some(norm.clone()) }
             }
-            Role::Writes => Change::RotateColumns { rotation: rotation.clone() },
-            Role::Norm => Change::Clear,
-            Role::Within => Change::Keep,
+            TensorRole::Matrix(MatrixRole::Writes) => Change::RotateColumns { rotation: rotation.clone() },
+            TensorRole::Vector(role) if stream_norms.contains(&promised.name) => match role {
+                VectorRole::ShiftedNorm => Change::Clear,
+                _ => return Err(unknown(source, &promised.name, "a norm that multiplies by 1 + its weight").into()),
+            },
+            TensorRole::Vector(_) => Change::Keep,
         };
         tensors.push(PlannedTensor::new(&config, promised, found.clone(), change));
     }

@@ -21,7 +21,7 @@ const EMBEDDING: &str = "embed_tokens.weight";
 /// Bytes that a forward pass reads: all matrices, but of an embedding that is no head only the tokens' rows.
 pub(in crate::convert) fn bytes(model: &Model) -> u64 {
     let is_read = |tensor: &&PlannedTensor| {
-        tensor.promised.is_matrix && (model.config.tie_word_embeddings || tensor.promised.name != EMBEDDING)
+        tensor.promised.is_matrix() && (model.config.tie_word_embeddings || tensor.promised.name != EMBEDDING)
     };
     model.tensors.iter().filter(is_read).map(|tensor| tensor.stored.size() as u64).sum()
 }

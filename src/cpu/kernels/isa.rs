@@ -31,6 +31,13 @@ pub(super) enum Level {
     NeonDotprod,
 }
 
+impl Default for Isa {
+    /// The widest.
+    fn default() -> Self {
+        Self::widest()
+    }
+}
+
 impl Isa {
     /// Plain Rust, on every machine.
     pub const SCALAR: Self = Self(Level::Scalar);

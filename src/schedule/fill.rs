@@ -1,0 +1,148 @@
+//! The second half of the `Admit` set: whose turn it is. A step runs one model; its rows are one of each sequence that
+//! generates, and then chunks of the prompts still to be read, all within [`Limits`].
+
+use bevy_ecs::prelude::*;
+
+use super::admit::finish;
+use crate::checkpoint::ModelConfig;
+use crate::world::batch::Batch;
+use crate::world::cache::Caches;
+use crate::world::limits::{CacheCost, Limits};
+use crate::world::model::{ActiveModel, OnModel};
+use crate::world::sequence::{Admitted, Arrival, FinishReason, LogitsFrom, Queued, Running, Tokens};
+
+/// On a model entity: whose turn it was.
+#[derive(Component, Clone, Copy, Debug, Default)]
+pub struct Turn {
+    /// The number of the last step that ran this model.
+    step: u64,
+    /// The last sequence that was given a row, where there were too few for all that generate.
+    served: Option<(Arrival, Entity)>,
+    /// Whether the last step read a prompt, where there is only one row.
+    read: bool,
+}
+
+/// Marks the model that has waited longest of those that have a sequence running, the first to arrive before others.
+pub fn choose_model(
+    mut commands: Commands,
+    mut batch: ResMut<Batch>,
+    mut models: Query<&mut Turn, With<ModelConfig>>,
+    active: Query<Entity, With<ActiveModel>>,
+    running: Query<(&Running, &Arrival)>,
+    mut step: Local<u64>,
+) {
+    batch.clear();
+    let turns = running.iter().filter_map(|(running, arrival)| {
+        let turn = models.get(running.model).ok()?;
+        Some((turn.step, *arrival, running.model))
+    });
+    let Some((_, _, chosen)) = turns.min() else { return };
+    *step += 1;
+    if let Ok(mut turn) = models.get_mut(chosen) {
+        turn.step = *step;
+    }
+    if !active.contains(chosen) {
+        active.iter().for_each(|model| _ = commands.entity(model).remove::<ActiveModel>());
+        commands.entity(chosen).insert(ActiveModel);
+    }
+}
+
+/// A sequence that runs, as far as filling a batch looks at it.
+struct Runner {
+    arrival: (Arrival, Entity),
+    model: Entity,
+    processed: usize,
+    unread: usize,
+}
+
+/// Fills the batch with rows of the active model. Those that have one token to go come first; what is left goes to longer
+/// prompts, for which a row is kept, so that they cannot starve.
+pub fn fill_batch(
+    mut commands: Commands,
+    limits: Res<Limits>,
+    mut batch: ResMut<Batch>,
+    active: OnModel<(Entity, &mut Turn)>,
+    costs: Query<&CacheCost>,
+    mut running: Query<(Entity, &Arrival, &mut Tokens, &Running, Option<&LogitsFrom>)>,
+) {
+    let (model, mut turn) = active.into_inner();
+    let mut runners: Vec<Runner> = running
+        .iter()
+        .map(|(sequence, &arrival, tokens, running, _)| Runner {
+            arrival: (arrival, sequence),
+            model: running.model,
+            processed: tokens.processed,
+            unread: tokens.len() - tokens.processed,
+        })
+        .collect();
+    runners.sort_unstable_by_key(|runner| runner.arrival);
+    let chosen = loop {
+        let (chosen, next) = share_rows(&runners, model, limits.rows.max(1), *turn);
+        let after = |runner: &Runner| {
+            let rows =
+                chosen.iter().find(|(index, _)| runners[*index].arrival == runner.arrival).map_or(0, |(_, rows)| *rows);
+            costs.get(runner.model).map_or(0, |cost| cost.of(runner.processed + rows))
+        };
+        let needed = runners.iter().map(after).fold(0, u64::saturating_add);
+        match limits.cache_bytes {
+            Some(limit) if needed > limit => {
+                let Some(last) = runners.pop() else { return };
+                let sequence = last.arrival.1;
+                if runners.is_empty() {
+                    finish(&mut commands, sequence, FinishReason::CacheFull { needed, limit });
+                    return;
+                }
+                if let Ok((_, _, mut tokens, ..)) = running.get_mut(sequence) {
+                    tokens.processed = 0;
+                }
+                commands.entity(sequence).remove::<(Running, Admitted)>().insert(Queued).despawn_related::<Caches>();
+            }
+            _ => {
+                *turn = next;
+                break chosen;
+            }
+        }
+    };
+    for (index, rows) in chosen {
+        let Ok((sequence, _, tokens, _, logits_from)) = running.get(runners[index].arrival.1) else { continue };
+        let last = tokens.len() - 1;
+        let logits_from = logits_from.map_or(last, |from| from.0.min(last));
+        let picks = tokens.processed + rows == tokens.len();
+        batch.push(sequence, tokens.unread().take(rows), tokens.processed, logits_from, picks);
+    }
+}
+
+/// Which runners of `model` get how many of the `rows` of a step, and whose turn it was then.
+fn share_rows(runners: &[Runner], model: Entity, rows: usize, mut turn: Turn) -> (Vec<(usize, usize)>, Turn) {
+    let of_model = || runners.iter().enumerate().filter(|(_, runner)| runner.model == model);
+    let single: Vec<usize> = of_model().filter(|(_, runner)| runner.unread == 1).map(|(index, _)| index).collect();
+    let longer: Vec<usize> = of_model().filter(|(_, runner)| runner.unread > 1).map(|(index, _)| index).collect();
+    let kept = match (single.is_empty(), longer.is_empty()) {
+        (_, true) => 0,
+        (true, _) => rows,
+        _ if rows > 1 => 1,
+        _ => usize::from(!turn.read),
+    };
+    turn.read = kept > 0;
+    let mut chosen: Vec<(usize, usize)> = Vec::new();
+    let for_single = rows - kept;
+    if single.len() <= for_single {
+        chosen.extend(single.iter().map(|&index| (index, 1)));
+    } else {
+        let after = single.partition_point(|&index| Some(runners[index].arrival) <= turn.served);
+        let round = single.iter().cycle().skip(after).take(for_single);
+        chosen.extend(round.map(|&index| (index, 1)));
+        turn.served = chosen.last().map_or(turn.served, |&(index, _)| Some(runners[index].arrival));
+        chosen.sort_unstable();
+    }
+    let mut left = rows - chosen.len();
+    for index in longer.into_iter().take_while(|_| kept > 0) {
+        let count = runners[index].unread.min(left);
+        if count == 0 {
+            break;
+        }
+        chosen.push((index, count));
+        left -= count;
+    }
+    (chosen, turn)
+}

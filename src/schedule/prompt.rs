@@ -1,0 +1,29 @@
+//! A prompt → token ids, by the tokenizer and the chat template of the model that it is for.
+
+use crate::checkpoint::{ChatOptions, ChatTemplate, ModelConfig, Tokenizer};
+use crate::world::refusal::Refusal;
+use crate::world::sequence::Prompt;
+
+/// The ids of `prompt`, all of which the model has.
+pub(super) fn encode(
+    prompt: &Prompt,
+    config: &ModelConfig,
+    tokenizer: Option<&Tokenizer>,
+    template: Option<&ChatTemplate>,
+) -> Result<Vec<u32>, Refusal> {
+    let with = |what| tokenizer.ok_or(Refusal::NoTokenizer { what });
+    let failed = |error: crate::checkpoint::CheckpointError| Refusal::Text(error.to_string());
+    let ids = match prompt {
+        Prompt::Ids(ids) => ids.clone(),
+        Prompt::Text(text) => with("a text prompt")?.encode(text, true).map_err(failed)?,
+        Prompt::Chat(messages) => {
+            let tokenizer = with("a chat")?;
+            let template = template.ok_or(Refusal::NoChatTemplate)?;
+            let text = template.render(messages, &ChatOptions::default()).map_err(failed)?;
+            // What the template has written is complete.
+            tokenizer.encode(&text, false).map_err(failed)?
+        }
+    };
+    Refusal::check(&ids, config)?;
+    Ok(ids)
+}

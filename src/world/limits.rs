@@ -1,0 +1,46 @@
+//! How much the sequences of a world may take, of a step and of memory.
+
+use bevy_ecs::prelude::*;
+
+/// What all sequences together may take.
+#[derive(Resource, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows that a step may have, at least one: a row of each sequence that generates, by turns where they are more, and
+    /// what is left for prompts, in the order in which they came.
+    ///
+    /// A longer chunk reads a prompt faster, since each weight is converted once for all its rows; a shorter one gives a
+    /// host with a time budget finer steps.
+    pub rows: usize,
+    /// Sequences that may run at once; others wait in the order in which they came.
+    pub running: usize,
+    /// Bytes that caches may take, as they are allocated: a sequence is let in when there is room for its prompt and one
+    /// block more. Where running ones outgrow it, the one that came last gives up its caches, waits, and reads its tokens
+    /// again. Blocks that forks share count for each of them.
+    pub cache_bytes: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { rows: 256, running: usize::MAX, cache_bytes: None }
+    }
+}
+
+/// What the caches of one sequence take on its model, in bytes. On the model entity; its backend says it.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+#[component(immutable)]
+pub struct CacheCost {
+    /// Whatever its length.
+    pub fixed: u64,
+    /// For each begun block of positions.
+    pub block: u64,
+    /// Positions in a block, at least one.
+    pub positions: usize,
+}
+
+impl CacheCost {
+    /// Of a sequence of this many positions.
+    #[must_use]
+    pub fn of(&self, positions: usize) -> u64 {
+        self.fixed.saturating_add(self.block.saturating_mul(positions.div_ceil(self.positions) as u64))
+    }
+}

@@ -1,16 +1,19 @@
 //! Part of the `Admit` set: what is in a cache entity on the CPU.
 
+use std::sync::Arc;
+
 use bevy_ecs::prelude::*;
 
-use crate::checkpoint::ModelConfig;
+use crate::checkpoint::{DeltaNetConfig, ModelConfig};
 use crate::world::cache::{DeltaState, KvCache, OfLayer, OfSequence};
 use crate::world::delta_net::DeltaNet;
 use crate::world::sequence::{Prompt, Running};
 
 use super::Cpu;
+use super::kernels::{DELTA_CHUNK, DeltaShape, conv_rows};
 
 /// Cache entities that have nothing in them yet.
-type New = (Without<KvCache>, Without<DeltaState>);
+type New = (Without<KvCache>, Without<DeltaState<Cpu>>);
 
 /// New tokens that a cache has room for from the start, at most: growing copies all that is in it, which at 4096 tokens
 /// of the 0.8B shape costs as much as a token, in the middle of a conversation. Room that is not used takes no memory.
@@ -26,11 +29,8 @@ pub fn fill_caches(
 ) {
     for (cache, layer, sequence) in &new {
         if delta_nets.contains(layer.0) {
-            let net = &config.delta_net;
-            commands.entity(cache).insert(DeltaState {
-                conv: vec![0.0; (net.conv_kernel - 1) * net.channels()],
-                recurrent: vec![0.0; net.num_value_heads * net.key_head_dim * net.value_head_dim],
-            });
+            let [state, rows, inputs] = delta_parts(&config.delta_net).map(|len| vec![0.0; len].into());
+            commands.entity(cache).insert(DeltaState::<Cpu>::new(state, rows, inputs));
         } else {
             let positions =
                 sequences.get(sequence.0).map_or(0, |(prompt, running)| prompt.0.len() + running.room.min(ROOM));
@@ -40,5 +40,53 @@ pub fn fill_caches(
             };
             commands.entity(cache).insert(KvCache { keys: heads(), values: heads() });
         }
+    }
+}
+
+/// The heads of a layer.
+pub(super) fn delta_shape(net: &DeltaNetConfig) -> DeltaShape {
+    DeltaShape {
+        key_heads: net.num_key_heads,
+        value_heads: net.num_value_heads,
+        key_head_dim: net.key_head_dim,
+        value_head_dim: net.value_head_dim,
+    }
+}
+
+/// The elements of the parts of a [`DeltaState`]: of its state, its rows and its inputs.
+pub(super) fn delta_parts(net: &DeltaNetConfig) -> [usize; 3] {
+    let shape = delta_shape(net);
+    [shape.state_len(), shape.rows_len(), conv_rows(net.conv_kernel) * net.channels()]
+}
+
+// The kernel and the memory that it works on agree.
+const _: () = assert!(DELTA_CHUNK == DeltaState::<Cpu>::CHUNK);
+
+/// A part to write to, of which the first `used` elements count: if forks share it, a new one with a copy of those.
+pub(super) fn own(part: &mut Arc<Box<[f32]>>, used: usize) -> &mut [f32] {
+    if Arc::get_mut(part).is_none() {
+        let mut copy = vec![0.0; part.len()];
+        copy[..used].copy_from_slice(&part[..used]);
+        *part = Arc::new(copy.into());
+    }
+    &mut Arc::make_mut(part)[..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fork_shares_what_neither_has_written_to() {
+        let part = |numbers: &[f32]| numbers.to_vec().into_boxed_slice();
+        let mut original = DeltaState::<Cpu>::new(part(&[1.0; 8]), part(&[2.0; 8]), part(&[3.0; 8]));
+        let fork = original.clone();
+        own(&mut original.rows, 3)[3] = 5.0;
+        assert_eq!(original.rows[..4], [2.0, 2.0, 2.0, 5.0]);
+        assert_eq!(fork.rows[..], [2.0; 8]);
+        assert!(Arc::ptr_eq(&original.state, &fork.state) && Arc::ptr_eq(&original.inputs, &fork.inputs));
+        let before = original.rows.as_ptr();
+        own(&mut original.rows, 4)[4] = 6.0;
+        assert_eq!(original.rows.as_ptr(), before, "what is not shared is not copied");
     }
 }

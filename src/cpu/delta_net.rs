@@ -3,7 +3,11 @@
 
 use bevy_ecs::prelude::*;
 
-use super::kernels::{DeltaInputs, DeltaShape, Isa, Product, add_assign, causal_conv, delta_rule, gated_norm, matmul};
+use super::cache::{delta_shape, own};
+use super::kernels::{
+    DELTA_CHUNK, DeltaChunk, DeltaInputs, DeltaMemory, Isa, Product, add_assign, causal_conv, delta_rule, gated_norm,
+    matmul,
+};
 use super::{Cpu, Workers};
 use crate::checkpoint::ModelConfig;
 use crate::world::activations::{Normed, Residual, Rows};
@@ -40,7 +44,7 @@ pub fn mix_with_delta_net(
     normed: Res<Normed<Cpu>>,
     mut residual: ResMut<Residual<Cpu>>,
     sequences: Query<&Caches>,
-    mut states: Query<&mut DeltaState>,
+    mut states: Query<&mut DeltaState<Cpu>>,
     mut scratch: Local<Scratch>,
 ) {
     let (index, net) = *layer;
@@ -87,17 +91,12 @@ impl Scratch {
         net: &DeltaNet<Cpu>,
         config: &ModelConfig,
         rows: std::ops::Range<usize>,
-        state: &mut DeltaState,
+        state: &mut DeltaState<Cpu>,
     ) {
-        let channels = self.qkv.width();
+        let (channels, shape, since) = (self.qkv.width(), delta_shape(&config.delta_net), state.since());
+        let inputs = own(&mut state.inputs, (config.delta_net.conv_kernel - 1 + since) * channels);
         let mixed = self.mixed.slice_mut(rows.clone());
-        causal_conv(isa, channels, &net.conv1d, &mut state.conv, self.qkv.slice(rows.clone()), mixed);
-        let shape = DeltaShape {
-            key_heads: config.delta_net.num_key_heads,
-            value_heads: config.delta_net.num_value_heads,
-            key_head_dim: config.delta_net.key_head_dim,
-            value_head_dim: config.delta_net.value_head_dim,
-        };
+        causal_conv(isa, channels, &net.conv1d, since, inputs, self.qkv.slice(rows.clone()), mixed);
         let inputs = DeltaInputs {
             qkv: self.mixed.slice(rows.clone()),
             a: self.a.slice(rows.clone()),
@@ -105,6 +104,16 @@ impl Scratch {
             decay_rate: &net.a_log,
             dt_bias: &net.dt_bias,
         };
-        delta_rule(isa, shape, &inputs, &mut state.recurrent, self.read.slice_mut(rows));
+        let memory = DeltaMemory {
+            since,
+            rows: own(&mut state.rows, since * shape.row_len()),
+            state: if since + rows.len() < DELTA_CHUNK {
+                DeltaChunk::Kept(&state.state)
+            } else {
+                DeltaChunk::Advanced(own(&mut state.state, shape.state_len()))
+            },
+        };
+        delta_rule(isa, shape, &inputs, memory, self.read.slice_mut(rows.clone()));
+        state.advance(rows.len());
     }
 }

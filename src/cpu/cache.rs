@@ -1,7 +1,5 @@
 //! Part of the `Admit` set: what is in a cache entity on the CPU.
 
-use std::sync::Arc;
-
 use bevy_ecs::prelude::*;
 
 use crate::checkpoint::{DeltaNetConfig, ModelConfig};
@@ -61,32 +59,3 @@ pub(super) fn delta_parts(net: &DeltaNetConfig) -> [usize; 3] {
 
 // The kernel and the memory that it works on agree.
 const _: () = assert!(DELTA_CHUNK == DeltaState::<Cpu>::CHUNK);
-
-/// A part to write to, of which the first `used` elements count: if forks share it, a new one with a copy of those.
-pub(super) fn own(part: &mut Arc<Box<[f32]>>, used: usize) -> &mut [f32] {
-    if Arc::get_mut(part).is_none() {
-        let mut copy = vec![0.0; part.len()];
-        copy[..used].copy_from_slice(&part[..used]);
-        *part = Arc::new(copy.into());
-    }
-    &mut Arc::make_mut(part)[..]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fork_shares_what_neither_has_written_to() {
-        let part = |numbers: &[f32]| numbers.to_vec().into_boxed_slice();
-        let mut original = DeltaState::<Cpu>::new(part(&[1.0; 8]), part(&[2.0; 8]), part(&[3.0; 8]));
-        let fork = original.clone();
-        own(&mut original.rows, 3)[3] = 5.0;
-        assert_eq!(original.rows[..4], [2.0, 2.0, 2.0, 5.0]);
-        assert_eq!(fork.rows[..], [2.0; 8]);
-        assert!(Arc::ptr_eq(&original.state, &fork.state) && Arc::ptr_eq(&original.inputs, &fork.inputs));
-        let before = original.rows.as_ptr();
-        own(&mut original.rows, 4)[4] = 6.0;
-        assert_eq!(original.rows.as_ptr(), before, "what is not shared is not copied");
-    }
-}

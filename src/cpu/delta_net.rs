@@ -1,9 +1,11 @@
 //! The `Mixer` set on linear-attention layers: `Normed` [rows, hidden] → queries, keys and values through the causal
 //! convolution → the delta rule against each sequence's state → gated norm → added to `Residual` [rows, hidden].
 
+use std::sync::Arc;
+
 use bevy_ecs::prelude::*;
 
-use super::cache::{delta_shape, own};
+use super::cache::delta_shape;
 use super::kernels::{
     DELTA_CHUNK, DeltaChunk, DeltaInputs, DeltaMemory, Isa, Product, add_assign, causal_conv, delta_rule, gated_norm,
     matmul,
@@ -94,7 +96,7 @@ impl Scratch {
         state: &mut DeltaState<Cpu>,
     ) {
         let (channels, shape, since) = (self.qkv.width(), delta_shape(&config.delta_net), state.since());
-        let inputs = own(&mut state.inputs, (config.delta_net.conv_kernel - 1 + since) * channels);
+        let inputs = Arc::make_mut(&mut state.inputs);
         let mixed = self.mixed.slice_mut(rows.clone());
         causal_conv(isa, channels, &net.conv1d, since, inputs, self.qkv.slice(rows.clone()), mixed);
         let inputs = DeltaInputs {
@@ -106,11 +108,11 @@ impl Scratch {
         };
         let memory = DeltaMemory {
             since,
-            rows: own(&mut state.rows, since * shape.row_len()),
+            rows: &mut Arc::make_mut(&mut state.rows)[..],
             state: if since + rows.len() < DELTA_CHUNK {
                 DeltaChunk::Kept(&state.state)
             } else {
-                DeltaChunk::Advanced(own(&mut state.state, shape.state_len()))
+                DeltaChunk::Advanced(&mut Arc::make_mut(&mut state.state)[..])
             },
         };
         delta_rule(isa, shape, &inputs, memory, self.read.slice_mut(rows.clone()));

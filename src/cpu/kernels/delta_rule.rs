@@ -37,7 +37,7 @@ use self::scalars::Scalars;
 pub use self::shape::{DELTA_CHUNK, DeltaChunk, DeltaInputs, DeltaMemory, DeltaShape};
 use self::weights::Weights;
 use super::isa::Isa;
-use super::simd::{LANES, Line, flat, flat_mut, per_isa};
+use super::simd::{LANES, Line, per_isa};
 use super::split::{self, Disjoint, with_scratch};
 use crate::tally;
 
@@ -76,7 +76,7 @@ pub fn delta_rule(isa: Isa, shape: DeltaShape, inputs: &DeltaInputs<'_>, memory:
         let run = |index: usize| {
             let (head, part) = (index / parts, index % parts);
             let blocks = part * blocks / parts..(part + 1) * blocks / parts;
-            with_scratch(KeyHead::lines(shape), |units| run_blocks(isa, &call, head, blocks, units));
+            with_scratch(KeyHead::lines(shape) + Block::LINES, |lines| run_blocks(isa, &call, head, blocks, lines));
         };
         if rows * shape.state_len() < LEAST_ELEMENTS {
             (0..shape.key_heads * parts).for_each(run);
@@ -123,11 +123,12 @@ struct Call<'a> {
 
 per_isa! {
     /// Runs all rows of `call` over some `blocks` of the value heads that share a key head. They are this task's alone.
-    fn run_blocks(simd, call: &Call<'_>, key_head: usize, blocks: Range<usize>, units: &mut [Line]) {
+    fn run_blocks(simd, call: &Call<'_>, key_head: usize, blocks: Range<usize>, scratch: &mut [Line]) {
         let shape = call.shape;
         let per_head = shape.value_head_dim.div_ceil(BLOCK_LINES * LANES);
+        let (units, rows) = scratch.split_at_mut(KeyHead::lines(shape));
         let mut head = KeyHead::new(shape, key_head, call.earlier, units);
-        let (mut weights, mut block) = (Weights::new(), Block::new());
+        let (mut weights, mut block) = (Weights::new(), Block::new(rows));
         for piece in Piece::all(call.since, call.rows) {
             head.read(simd, call.inputs, call.scalars, piece);
             let mut weighted = None;
@@ -155,17 +156,17 @@ per_isa! {
 impl Call<'_> {
     /// Puts the pseudo-values before `piece` and the values of its rows in their places.
     #[inline(always)]
-    fn fetch(&self, head: usize, columns: Range<usize>, piece: Piece, block: &mut Block) {
-        let at = head * self.shape.value_head_dim;
+    fn fetch(&self, head: usize, columns: Range<usize>, piece: Piece, block: &mut Block<'_>) {
         for (row, to) in block.pseudo_values[..piece.end].iter_mut().enumerate() {
             let from = match row.checked_sub(piece.start) {
                 Some(i) => &self.inputs.value(self.shape, piece.row + i, head)[columns.clone()],
-                None => &self.earlier[row * self.shape.row_len() + self.shape.key_dim() + at..][columns.clone()],
+                None => &self.earlier[self.shape.pseudo_value_at(head, row)][columns.clone()],
             };
-            let (to, beyond) = flat_mut(to).split_at_mut(from.len());
-            to.copy_from_slice(from);
-            // So that the state stays zero there, too.
-            beyond.fill(0.0);
+            let mut from = from.chunks(LANES);
+            for line in to {
+                // Zeros beyond, so that the state stays zero there, too.
+                *line = from.next().map_or(Line::ZERO, line_of);
+            }
         }
     }
 
@@ -175,7 +176,7 @@ impl Call<'_> {
     ///
     /// Nothing else accesses these columns of this head in what is written.
     #[inline(always)]
-    unsafe fn put(&self, head: usize, columns: Range<usize>, piece: Piece, block: &Block) {
+    unsafe fn put(&self, head: usize, columns: Range<usize>, piece: Piece, block: &Block<'_>) {
         for i in 0..piece.len() {
             let to = |row: usize| {
                 let at = (row * self.shape.value_heads + head) * self.shape.value_head_dim;
@@ -184,12 +185,34 @@ impl Call<'_> {
             let row = piece.start + i;
             // SAFETY: the caller promises it.
             let out = unsafe { self.out.piece(to(piece.row + i)) };
-            out.copy_from_slice(&flat(&block.out[row])[..columns.len()]);
+            copy_lines(&block.out[row], out);
             if !piece.completes() {
                 // SAFETY: as above; only the last piece does not complete its chunk.
                 let pseudo_values = unsafe { self.pseudo_values.piece(to(i)) };
-                pseudo_values.copy_from_slice(&flat(&block.pseudo_values[row])[..columns.len()]);
+                copy_lines(&block.pseudo_values[row], pseudo_values);
             }
+        }
+    }
+}
+
+/// Numbers of at most one line, filled up with zeros. Copying a whole line is no call.
+#[inline(always)]
+fn line_of(numbers: &[f32]) -> Line {
+    if let Some(numbers) = numbers.as_array() {
+        return Line(*numbers);
+    }
+    let mut line = Line::ZERO;
+    line.0[..numbers.len()].copy_from_slice(numbers);
+    line
+}
+
+/// Copies as many numbers as there is room for.
+#[inline(always)]
+fn copy_lines(lines: &[Line], to: &mut [f32]) {
+    for (line, to) in lines.iter().zip(to.chunks_mut(LANES)) {
+        match to.as_mut_array() {
+            Some(to) => *to = line.0,
+            None => to.copy_from_slice(&line.0[..to.len()]),
         }
     }
 }
@@ -203,21 +226,18 @@ fn remember(
     pseudo_values: &[f32],
     remembered: &mut [f32],
 ) {
-    let rows = remembered.chunks_exact_mut(shape.row_len()).skip(last.start);
-    for (i, (to, pseudo_values)) in rows.zip(pseudo_values.chunks_exact(shape.value_dim())).enumerate() {
-        let (keys, rest) = to.split_at_mut(shape.key_dim());
-        for (head, to) in keys.chunks_exact_mut(shape.key_head_dim).enumerate() {
-            let (_, key) = inputs.query_and_key(shape, last.row + i, head);
-            let scale = scalars.scales[(last.row + i) * shape.key_heads + head].key;
-            for (to, key) in to.iter_mut().zip(key) {
+    for (i, pseudo_values) in pseudo_values.chunks_exact(shape.value_dim()).enumerate() {
+        let (row, place) = (last.row + i, last.start + i);
+        for head in 0..shape.key_heads {
+            let (_, key) = inputs.query_and_key(shape, row, head);
+            let scale = scalars.scales[row * shape.key_heads + head].key;
+            for (to, key) in remembered[shape.key_at(head, place)].iter_mut().zip(key) {
                 *to = key * scale;
             }
         }
-        let (to, decays) = rest.split_at_mut(shape.value_dim());
-        to.copy_from_slice(pseudo_values);
-        let gates = &scalars.gates[(last.row + i) * shape.value_heads..];
-        for (decay, gates) in decays.iter_mut().zip(gates) {
-            *decay = gates.decay;
+        for (head, pseudo_value) in pseudo_values.chunks_exact(shape.value_head_dim).enumerate() {
+            remembered[shape.pseudo_value_at(head, place)].copy_from_slice(pseudo_value);
+            remembered[shape.decay_at(head, place)] = scalars.gates[row * shape.value_heads + head].decay;
         }
     }
 }
@@ -232,7 +252,7 @@ fn count(shape: DeltaShape, inputs: &DeltaInputs<'_>, since: usize, rows: usize)
         + inputs.b.len()
         + rows * shape.value_dim()
         + (1 + usize::from(written)) * shape.state_len()
-        + remembered * shape.row_len();
+        + remembered * (shape.key_dim() + shape.value_dim() + shape.value_heads);
     // The sums over earlier rows of the chunk: for each, of two products and in two results.
     let before: usize = (since..end).map(|row| row % DELTA_CHUNK).sum();
     let pairs = 4 * before * (shape.key_dim() + shape.value_dim());

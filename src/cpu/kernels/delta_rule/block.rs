@@ -5,28 +5,30 @@ use super::shape::{DELTA_CHUNK, DeltaChunk};
 use super::weights::Weights;
 use crate::cpu::kernels::simd::{LANES, Line, Simd};
 
-/// The vectors of a block, at most: with 128 rows of state, 32 KB.
-pub(super) const BLOCK_LINES: usize = 4;
+/// The vectors of a block, at most: with 128 rows of state 16 KB, beside which the keys and queries of a chunk fit.
+pub(super) const BLOCK_LINES: usize = 2;
 
 /// A row of a block.
 type Columns = [Line; BLOCK_LINES];
 
-const NONE: Columns = [Line::ZERO; BLOCK_LINES];
-
 /// What is at hand while a block is worked on. Rows are at their places in the chunk.
-pub(super) struct Block {
-    /// What the state answers to each row's key, and to its query.
-    answers: [[Columns; 2]; DELTA_CHUNK],
+pub(super) struct Block<'a> {
+    /// What the state answers to each row's key and to its query, in turn.
+    answers: &'a mut [Columns],
     /// The pseudo-values; in their places, to begin with, the values.
-    pub pseudo_values: [Columns; DELTA_CHUNK],
+    pub pseudo_values: &'a mut [Columns],
     /// What the rule gives.
-    pub out: [Columns; DELTA_CHUNK],
+    pub out: &'a mut [Columns],
 }
 
-impl Block {
-    pub(super) fn new() -> Self {
-        let rows = [NONE; DELTA_CHUNK];
-        Self { answers: [[NONE; 2]; DELTA_CHUNK], pseudo_values: rows, out: rows }
+impl<'a> Block<'a> {
+    /// The scratch lines that it needs.
+    pub(super) const LINES: usize = 4 * DELTA_CHUNK * BLOCK_LINES;
+
+    pub(super) fn new(scratch: &'a mut [Line]) -> Self {
+        let (answers, rows) = scratch.as_chunks_mut().0.split_at_mut(2 * DELTA_CHUNK);
+        let (pseudo_values, out) = rows.split_at_mut(DELTA_CHUNK);
+        Self { answers, pseudo_values, out }
     }
 
     /// Runs the rows of `piece` over a block of `lines` vectors. The pseudo-values of the rows before them and the values
@@ -44,9 +46,7 @@ impl Block {
         self.ask(simd, state.numbers(), lines, piece, head);
         let mut first = 0;
         while first < lines {
-            first += if S::WIDE && first + 4 <= lines {
-                self.solve::<S, 4>(simd, first, piece, weights)
-            } else if !S::WIDE && first + 2 <= lines {
+            first += if first + 2 <= lines {
                 self.solve::<S, 2>(simd, first, piece, weights)
             } else {
                 self.solve::<S, 1>(simd, first, piece, weights)
@@ -65,8 +65,8 @@ impl Block {
             let both = [head.key(piece, row), head.query(row), head.key(piece, row + 1), head.query(row + 1)];
             let mut first = 0;
             while first < lines {
-                first += if S::WIDE && first + 4 <= lines {
-                    self.answer::<S, 4, 4>(simd, row, both, state, lines, first)
+                first += if S::WIDE && first + 2 <= lines {
+                    self.answer::<S, 4, 2>(simd, row, both, state, lines, first)
                 } else {
                     self.answer::<S, 4, 1>(simd, row, both, state, lines, first)
                 };
@@ -77,9 +77,7 @@ impl Block {
             let one = [head.key(piece, row), head.query(row)];
             let mut first = 0;
             while first < lines {
-                first += if S::WIDE && first + 4 <= lines {
-                    self.answer::<S, 2, 4>(simd, row, one, state, lines, first)
-                } else if !S::WIDE && first + 2 <= lines {
+                first += if first + 2 <= lines {
                     self.answer::<S, 2, 2>(simd, row, one, state, lines, first)
                 } else {
                     self.answer::<S, 2, 1>(simd, row, one, state, lines, first)
@@ -116,7 +114,7 @@ impl Block {
                 }
             }
         }
-        for (answer, sums) in self.answers[row..].as_flattened_mut().iter_mut().zip(sums) {
+        for (answer, sums) in self.answers[2 * row..].iter_mut().zip(sums) {
             for (line, sum) in answer[first..].iter_mut().zip(sums) {
                 simd.store(sum, &mut line.0);
             }
@@ -130,7 +128,7 @@ impl Block {
     fn solve<S: Simd, const N: usize>(&mut self, simd: S, first: usize, piece: Piece, weights: &Weights) -> usize {
         for row in piece.start..piece.end {
             let (before, rest) = self.pseudo_values.split_at_mut(row);
-            let ([recalled, read], own) = (&self.answers[row], &mut rest[0]);
+            let (recalled, read, own) = (&self.answers[2 * row], &self.answers[2 * row + 1], &mut rest[0]);
             let carry = weights.carry[row];
             let (mut error, mut out) = ([simd.splat(0.0); N], [simd.splat(0.0); N]);
             for n in 0..N {
@@ -168,65 +166,61 @@ impl Block {
         head: &KeyHead<'_>,
         weights: &Weights,
     ) {
-        for (pseudo_value, &weight) in self.pseudo_values.iter_mut().zip(&weights.keep.0) {
+        for (pseudo_value, weight) in self.pseudo_values.iter_mut().zip(weights.keep.0) {
             for line in &mut pseudo_value[..lines] {
                 simd.store(simd.mul(simd.load(&line.0), simd.splat(weight)), &mut line.0);
             }
         }
-        let mut carry = weights.carry[DELTA_CHUNK - 1];
-        for row in (0..DELTA_CHUNK).step_by(4) {
-            let mut keys = [head.key(piece, row); 4];
-            for (i, key) in keys.iter_mut().enumerate() {
-                *key = head.key(piece, row + i);
-            }
-            let mut first = 0;
-            while first < lines {
-                first += if S::WIDE && first + 4 <= lines {
-                    self.add_rows::<S, 4>(simd, state, lines, first, row, keys, carry)
-                } else {
-                    self.add_rows::<S, 1>(simd, state, lines, first, row, keys, carry)
-                };
-            }
-            carry = 1.0;
+        let mut first = 0;
+        while first < lines {
+            first += if S::WIDE && first + 2 <= lines {
+                self.add_rows::<S, 8, 2>(simd, state, lines, first, piece, head, weights)
+            } else {
+                self.add_rows::<S, 4, 1>(simd, state, lines, first, piece, head, weights)
+            };
         }
     }
 
-    /// Multiplies the state by `carry` and adds four rows from `row` on to it, in `N` vectors of columns from `first` on.
-    /// Returns `N`.
+    /// Decays the state and adds the rows to it, `M` at a time, in `N` vectors of columns from `first` on. Returns `N`.
     #[inline(always)]
-    fn add_rows<S: Simd, const N: usize>(
+    fn add_rows<S: Simd, const M: usize, const N: usize>(
         &self,
         simd: S,
         state: &mut [f32],
         lines: usize,
         first: usize,
-        row: usize,
-        keys: [&[f32]; 4],
-        carry: f32,
+        piece: Piece,
+        head: &KeyHead<'_>,
+        weights: &Weights,
     ) -> usize {
-        let len = keys[0].len();
-        assert!(keys.iter().all(|key| key.len() == len));
-        let mut pseudo_values = [[simd.splat(0.0); N]; 4];
-        for (i, pseudo_value) in pseudo_values.iter_mut().enumerate() {
-            for n in 0..N {
-                pseudo_value[n] = simd.load(&self.pseudo_values[row + i][first + n].0);
-            }
-        }
-        let carry = simd.splat(carry);
-        for (d, state) in state.chunks_exact_mut(lines * LANES).take(len).enumerate() {
-            let state = state[first * LANES..][..N * LANES].as_chunks_mut().0;
-            let mut columns = [carry; N];
-            for n in 0..N {
-                columns[n] = simd.mul(simd.load(&state[n]), carry);
-            }
-            for i in 0..4 {
-                let key = simd.splat(keys[i][d]);
+        let carry = simd.splat(weights.carry[DELTA_CHUNK - 1]);
+        for row in (0..DELTA_CHUNK).step_by(M) {
+            let mut keys = [head.key(piece, row); M];
+            let mut pseudo_values = [[simd.splat(0.0); N]; M];
+            for m in 0..M {
+                keys[m] = head.key(piece, row + m);
                 for n in 0..N {
-                    columns[n] = simd.fma(pseudo_values[i][n], key, columns[n]);
+                    pseudo_values[m][n] = simd.load(&self.pseudo_values[row + m][first + n].0);
                 }
             }
-            for n in 0..N {
-                simd.store(columns[n], &mut state[n]);
+            let mut columns = [simd.splat(0.0); N];
+            for (i, state) in state.chunks_exact_mut(lines * LANES).take(keys[0].len()).enumerate() {
+                let state = state[first * LANES..][..N * LANES].as_chunks_mut().0;
+                for n in 0..N {
+                    columns[n] = simd.load(&state[n]);
+                    if row == 0 {
+                        columns[n] = simd.mul(columns[n], carry);
+                    }
+                }
+                for m in 0..M {
+                    let key = simd.splat(keys[m][i]);
+                    for n in 0..N {
+                        columns[n] = simd.fma(pseudo_values[m][n], key, columns[n]);
+                    }
+                }
+                for n in 0..N {
+                    simd.store(columns[n], &mut state[n]);
+                }
             }
         }
         N

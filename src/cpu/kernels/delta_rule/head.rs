@@ -43,7 +43,7 @@ impl Piece {
 pub(super) struct KeyHead<'a> {
     shape: DeltaShape,
     head: usize,
-    /// The rows of the first chunk that earlier calls had.
+    /// The rows that earlier calls had of the first chunk.
     earlier: &'a [f32],
     /// Unit keys of the piece in hand, at the rows' places in the chunk, then its unit queries.
     units: &'a mut [Line],
@@ -73,12 +73,7 @@ impl<'a> KeyHead<'a> {
     /// The unit key of the chunk's row `row`, which is in `piece` or before it.
     #[inline(always)]
     pub(super) fn key(&self, piece: Piece, row: usize) -> &[f32] {
-        let n = self.shape.key_head_dim;
-        if row < piece.start {
-            &self.earlier[row * self.shape.row_len() + self.head * n..][..n]
-        } else {
-            self.unit(row)
-        }
+        if row < piece.start { &self.earlier[self.shape.key_at(self.head, row)] } else { self.unit(row) }
     }
 
     /// The unit query of the chunk's row `row`, which is in the piece in hand.
@@ -146,25 +141,49 @@ fn scale<S: Simd>(simd: S, x: &[f32], factor: f32, to: &mut [Line]) {
 #[inline(always)]
 fn dots<S: Simd>(simd: S, key: &[f32], query: &[f32], keys: [&[f32]; TOGETHER]) -> S::V {
     let mut sums = [simd.splat(0.0); LANES];
-    let (whole, rest) = (key.len() / LANES, key.len() % LANES);
-    let vectors = [key, query].map(|x| x.as_chunks::<LANES>().0);
-    let keys_vectors = keys.map(|x| x.as_chunks::<LANES>().0);
-    for v in 0..whole {
-        let (k, q) = (simd.load(&vectors[0][v]), simd.load(&vectors[1][v]));
-        for i in 0..TOGETHER {
-            let other = simd.load(&keys_vectors[i][v]);
-            sums[i] = simd.fma(k, other, sums[i]);
-            sums[TOGETHER + i] = simd.fma(q, other, sums[TOGETHER + i]);
-        }
-    }
-    if rest > 0 {
-        let from = whole * LANES;
-        let (k, q) = (simd.load_part(&key[from..]), simd.load_part(&query[from..]));
-        for i in 0..TOGETHER {
-            let other = simd.load_part(&keys[i][from..]);
-            sums[i] = simd.fma(k, other, sums[i]);
-            sums[TOGETHER + i] = simd.fma(q, other, sums[TOGETHER + i]);
-        }
+    if S::WIDE {
+        dots_of::<S, 8>(simd, key, query, &keys, &mut sums);
+    } else {
+        dots_of::<S, 2>(simd, key, query, &keys, &mut sums);
     }
     simd.sums(sums)
+}
+
+/// The lanes of those products, `N` keys at a time: as many as leave registers for their sums.
+#[inline(always)]
+fn dots_of<S: Simd, const N: usize>(
+    simd: S,
+    key: &[f32],
+    query: &[f32],
+    keys: &[&[f32]; TOGETHER],
+    sums: &mut [S::V; LANES],
+) {
+    let ((key, key_rest), (query, query_rest)) = (key.as_chunks::<LANES>(), query.as_chunks::<LANES>());
+    for first in (0..TOGETHER).step_by(N) {
+        let mut both = [[simd.splat(0.0); N]; 2];
+        let mut others = [&key[..]; N];
+        for n in 0..N {
+            others[n] = keys[first + n].as_chunks().0;
+        }
+        for (v, (key, query)) in key.iter().zip(query).enumerate() {
+            let (k, q) = (simd.load(key), simd.load(query));
+            for n in 0..N {
+                let other = simd.load(&others[n][v]);
+                both[0][n] = simd.fma(k, other, both[0][n]);
+                both[1][n] = simd.fma(q, other, both[1][n]);
+            }
+        }
+        if !key_rest.is_empty() {
+            let (k, q) = (simd.load_part(key_rest), simd.load_part(query_rest));
+            for n in 0..N {
+                let other = simd.load_part(keys[first + n].as_chunks::<LANES>().1);
+                both[0][n] = simd.fma(k, other, both[0][n]);
+                both[1][n] = simd.fma(q, other, both[1][n]);
+            }
+        }
+        for n in 0..N {
+            sums[first + n] = both[0][n];
+            sums[TOGETHER + first + n] = both[1][n];
+        }
+    }
 }

@@ -1,9 +1,14 @@
 //! What the rule reads and keeps: the sizes of a layer, what it computed for some rows, and what it remembers.
 
+use std::ops::Range;
+
 use crate::cpu::kernels::simd::LANES;
 
 /// The positions of a chunk. Chunks begin at its multiples, counted from the start of the sequence.
 pub const DELTA_CHUNK: usize = 16;
+
+/// The rows that there can be since the last multiple.
+const MOST_ROWS: usize = DELTA_CHUNK - 1;
 
 /// The heads of one layer. Consecutive value heads share a key head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,16 +48,31 @@ impl DeltaShape {
         self.value_heads * self.head_len()
     }
 
-    /// The elements of the rows since the last multiple.
+    /// The elements of the rows since the last multiple: of each row, its keys, its pseudo-values and its decays.
     #[must_use]
     pub fn rows_len(&self) -> usize {
-        (DELTA_CHUNK - 1) * self.row_len()
+        MOST_ROWS * (self.key_dim() + self.value_dim() + self.value_heads)
     }
 
-    /// The elements that are kept of a row: its keys, its pseudo-values, its decays.
-    #[must_use]
-    pub fn row_len(&self) -> usize {
-        self.key_dim() + self.value_dim() + self.value_heads
+    /// Where the key of row `row` since the last multiple is, of key head `head`. What a head has of all rows is one
+    /// piece, and so read as a stream.
+    #[inline(always)]
+    pub(super) fn key_at(&self, head: usize, row: usize) -> Range<usize> {
+        let start = (head * MOST_ROWS + row) * self.key_head_dim;
+        start..start + self.key_head_dim
+    }
+
+    /// Where its pseudo-value is, of value head `head`.
+    #[inline(always)]
+    pub(super) fn pseudo_value_at(&self, head: usize, row: usize) -> Range<usize> {
+        let start = MOST_ROWS * self.key_dim() + (head * MOST_ROWS + row) * self.value_head_dim;
+        start..start + self.value_head_dim
+    }
+
+    /// Where its decay is, of value head `head`.
+    #[inline(always)]
+    pub(super) fn decay_at(&self, head: usize, row: usize) -> usize {
+        MOST_ROWS * (self.key_dim() + self.value_dim()) + head * MOST_ROWS + row
     }
 
     /// The value heads that share a key head.

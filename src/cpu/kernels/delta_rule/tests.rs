@@ -35,9 +35,21 @@ impl Memory {
         Self { positions: 0, rows: vec![0.0; shape.rows_len()], state }
     }
 
-    /// The numbers that count.
-    fn used(&self, shape: DeltaShape) -> (&[f32], &[f32]) {
-        (&self.rows[..self.positions % DELTA_CHUNK * shape.row_len()], &self.state)
+    /// The numbers that count of the rows: keys, pseudo-values and decays of each.
+    fn used(&self, shape: DeltaShape) -> Vec<[Vec<f32>; 3]> {
+        let take = |heads: usize, at: &dyn Fn(usize) -> Range<usize>| {
+            (0..heads).flat_map(|head| self.rows[at(head)].to_vec()).collect::<Vec<_>>()
+        };
+        (0..self.positions % DELTA_CHUNK)
+            .map(|row| {
+                let decay_at = |head| shape.decay_at(head, row)..shape.decay_at(head, row) + 1;
+                [
+                    take(shape.key_heads, &|head| shape.key_at(head, row)),
+                    take(shape.value_heads, &|head| shape.pseudo_value_at(head, row)),
+                    take(shape.value_heads, &decay_at),
+                ]
+            })
+            .collect()
     }
 
     /// The state after all rows, `[value_heads, key_head_dim, value_head_dim]`.
@@ -50,14 +62,11 @@ impl Memory {
                 state[(head * dk + row) * dv + column] = f64::from(number);
             }
         }
-        for row in self.used(shape).0.chunks_exact(shape.row_len()) {
-            let (keys, rest) = row.split_at(shape.key_dim());
-            let (pseudo_values, decays) = rest.split_at(shape.value_dim());
+        for [keys, pseudo_values, decays] in self.used(shape) {
             for (i, number) in state.iter_mut().enumerate() {
                 let (head, key, column) = (i / dv / dk, i / dv % dk, i % dv);
-                let key = keys[head / shape.group() * dk + key];
-                *number =
-                    *number * f64::from(decays[head]) + f64::from(key) * f64::from(pseudo_values[head * dv + column]);
+                let key = f64::from(keys[head / shape.group() * dk + key]);
+                *number = *number * f64::from(decays[head]) + key * f64::from(pseudo_values[head * dv + column]);
             }
         }
         state
@@ -164,8 +173,8 @@ impl Case {
 fn assert_same(shape: DeltaShape, a: &(Vec<f32>, Memory), b: &(Vec<f32>, Memory)) {
     assert_same_bits(&a.0, &b.0);
     assert_eq!(a.1.positions, b.1.positions);
-    assert_same_bits(a.1.used(shape).0, b.1.used(shape).0);
-    assert_same_bits(a.1.used(shape).1, b.1.used(shape).1);
+    assert_same_bits(&a.1.used(shape).concat().concat(), &b.1.used(shape).concat().concat());
+    assert_same_bits(&a.1.state, &b.1.state);
 }
 
 fn narrow(exact: &[f64]) -> Vec<f32> {

@@ -25,7 +25,7 @@ impl Weights {
         Self { carry: numbers, recall: lines, read: lines, keep: Line::ZERO, beta: numbers }
     }
 
-    /// Those of value head `head`; `earlier` are the rows before the piece in its chunk.
+    /// Those of value head `head`; `earlier` has the rows before the piece in its chunk.
     ///
     /// Decays are multiplied row after row, always from the first of the chunk, rather than kept as sums of logarithms:
     /// differences of large sums would lose digits, and those of infinite ones would be no numbers.
@@ -39,11 +39,10 @@ impl Weights {
         piece: Piece,
         products: &KeyHead<'_>,
     ) {
-        let decays = shape.key_dim() + shape.value_dim() + head;
         let (mut carry, mut keep) = (1.0, Line::ZERO);
         for row in 0..piece.end {
             let decay = match row.checked_sub(piece.start) {
-                None => earlier[row * shape.row_len() + decays],
+                None => earlier[shape.decay_at(head, row)],
                 Some(i) => {
                     let gates = scalars.gates[(piece.row + i) * shape.value_heads + head];
                     self.beta[row] = gates.beta;

@@ -4,8 +4,7 @@ mod support;
 
 use bevy_ecs::entity::EntityCloner;
 use bevy_ecs::prelude::*;
-use loquent::cpu::Isa;
-use loquent::cpu::Numerics;
+use loquent::cpu::{Cpu, Isa, Numerics};
 use loquent::prelude::*;
 use loquent::schedule::EndStep;
 use loquent::world::activations::Logits;
@@ -124,8 +123,9 @@ fn despawning_a_sequence_frees_its_caches() {
     let prompt = some_prompt(5, vocab_size(&mut world));
     let sequence = spawn(&mut world, &prompt, 20);
     advance(&mut world, Budget::Step);
-    let count =
-        |world: &mut World| world.query_filtered::<(), Or<(With<KvCache>, With<DeltaState>)>>().iter(world).count();
+    let count = |world: &mut World| {
+        world.query_filtered::<(), Or<(With<KvCache>, With<DeltaState<Cpu>>)>>().iter(world).count()
+    };
     assert!(count(&mut world) > 0);
     world.despawn(sequence);
     assert_eq!(count(&mut world), 0);

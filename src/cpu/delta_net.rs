@@ -1,9 +1,15 @@
 //! The `Mixer` set on linear-attention layers: `Normed` [rows, hidden] → queries, keys and values through the causal
 //! convolution → the delta rule against each sequence's state → gated norm → added to `Residual` [rows, hidden].
 
+use std::sync::Arc;
+
 use bevy_ecs::prelude::*;
 
-use super::kernels::{DeltaInputs, DeltaShape, Isa, Product, add_assign, causal_conv, delta_rule, gated_norm, matmul};
+use super::cache::delta_shape;
+use super::kernels::{
+    DELTA_CHUNK, DeltaChunk, DeltaInputs, DeltaMemory, Isa, Product, add_assign, causal_conv, delta_rule, gated_norm,
+    matmul,
+};
 use super::{Cpu, Workers};
 use crate::checkpoint::ModelConfig;
 use crate::world::activations::{Normed, Residual, Rows};
@@ -11,6 +17,7 @@ use crate::world::batch::Batch;
 use crate::world::cache::{Caches, DeltaState};
 use crate::world::delta_net::DeltaNet;
 use crate::world::layer::{LayerIndex, OnLayer};
+use crate::world::model::OnModel;
 
 /// What only this mixer needs, kept between steps.
 #[derive(Default)]
@@ -34,13 +41,13 @@ pub struct Scratch {
 /// Mixes tokens through each sequence's [`DeltaState`].
 pub fn mix_with_delta_net(
     workers: Res<Workers>,
-    config: Single<&ModelConfig>,
+    config: OnModel<&ModelConfig>,
     layer: OnLayer<(&LayerIndex, &DeltaNet<Cpu>)>,
     batch: Res<Batch>,
     normed: Res<Normed<Cpu>>,
     mut residual: ResMut<Residual<Cpu>>,
     sequences: Query<&Caches>,
-    mut states: Query<&mut DeltaState>,
+    mut states: Query<&mut DeltaState<Cpu>>,
     mut scratch: Local<Scratch>,
 ) {
     let (index, net) = *layer;
@@ -87,17 +94,12 @@ impl Scratch {
         net: &DeltaNet<Cpu>,
         config: &ModelConfig,
         rows: std::ops::Range<usize>,
-        state: &mut DeltaState,
+        state: &mut DeltaState<Cpu>,
     ) {
-        let channels = self.qkv.width();
+        let (channels, shape, since) = (self.qkv.width(), delta_shape(&config.delta_net), state.since());
+        let inputs = Arc::make_mut(&mut state.inputs);
         let mixed = self.mixed.slice_mut(rows.clone());
-        causal_conv(isa, channels, &net.conv1d, &mut state.conv, self.qkv.slice(rows.clone()), mixed);
-        let shape = DeltaShape {
-            key_heads: config.delta_net.num_key_heads,
-            value_heads: config.delta_net.num_value_heads,
-            key_head_dim: config.delta_net.key_head_dim,
-            value_head_dim: config.delta_net.value_head_dim,
-        };
+        causal_conv(isa, channels, &net.conv1d, since, inputs, self.qkv.slice(rows.clone()), mixed);
         let inputs = DeltaInputs {
             qkv: self.mixed.slice(rows.clone()),
             a: self.a.slice(rows.clone()),
@@ -105,6 +107,16 @@ impl Scratch {
             decay_rate: &net.a_log,
             dt_bias: &net.dt_bias,
         };
-        delta_rule(isa, shape, &inputs, &mut state.recurrent, self.read.slice_mut(rows));
+        let memory = DeltaMemory {
+            since,
+            rows: &mut Arc::make_mut(&mut state.rows)[..],
+            state: if since + rows.len() < DELTA_CHUNK {
+                DeltaChunk::Kept(&state.state)
+            } else {
+                DeltaChunk::Advanced(&mut Arc::make_mut(&mut state.state)[..])
+            },
+        };
+        delta_rule(isa, shape, &inputs, memory, self.read.slice_mut(rows.clone()));
+        state.advance(rows.len());
     }
 }

@@ -1,6 +1,7 @@
 //! How much memory a model takes on the CPU, before it is loaded.
 
 use super::Numerics;
+use super::cache::delta_parts;
 use super::kernels::Panel;
 use super::pack::panels_of;
 use crate::checkpoint::{ElementType, LayerType, ModelConfig};
@@ -60,9 +61,8 @@ impl Footprint {
         }
         let (attention, net) = (&config.attention, &config.delta_net);
         let position = product(&[2, attention.num_kv_heads, attention.head_dim, SINGLE]);
-        let conv = product(&[net.conv_kernel - 1, net.channels()]);
-        let recurrent = product(&[net.num_value_heads, net.key_head_dim, net.value_head_dim]);
-        let state = conv.saturating_add(recurrent).saturating_mul(SINGLE as u64);
+        let [chunk, rows, inputs] = delta_parts(net);
+        let state = product(&[chunk + rows + inputs, SINGLE]);
         for layer_type in &config.layer_types {
             match layer_type {
                 LayerType::FullAttention => {

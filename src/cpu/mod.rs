@@ -49,6 +49,7 @@ impl Storage for Cpu {
     type Matrix = Matrix;
     type Vector = Box<[f32]>;
     type Rows = Rows;
+    type DeltaBlock = Box<[f32]>;
 }
 
 /// Adds the CPU's systems to the sets that [`install`](crate::schedule::install) made, unless they are there. They compute

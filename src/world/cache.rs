@@ -1,7 +1,11 @@
 //! What a sequence remembers: one cache entity per layer, related to both. Despawning the sequence despawns them,
 //! cloning it with `linked_cloning` forks them.
 
+use std::sync::Arc;
+
 use bevy_ecs::prelude::*;
+
+use super::storage::Storage;
 
 /// The sequence this cache belongs to.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +53,102 @@ impl KvCache {
 }
 
 /// The memory of a delta-net layer: its size does not depend on how much was read.
-#[derive(Component, Clone, Debug, Default)]
-pub struct DeltaState {
-    /// The convolution's last inputs, `[conv_kernel − 1, channels]`, oldest first.
-    pub conv: Vec<f32>,
-    /// `[num_value_heads, key_head_dim, value_head_dim]`
-    pub recurrent: Vec<f32>,
+///
+/// It holds the state at the last multiple of 16 positions and the rows since. Forks share all of it: a part is copied
+/// when one of them first writes to it.
+#[derive(Component)]
+pub struct DeltaState<S: Storage> {
+    /// How many there were.
+    positions: usize,
+    /// All heads at the last multiple.
+    pub state: Arc<S::DeltaBlock>,
+    /// Keys, pseudo-values and decays of the rows since.
+    pub rows: Arc<S::DeltaBlock>,
+    /// The convolution's inputs of the rows since, and of those before them that it looks back at.
+    pub inputs: Arc<S::DeltaBlock>,
+}
+
+// Not derived: that would ask for `S: Clone`, and forks would silently go without.
+impl<S: Storage> Clone for DeltaState<S> {
+    fn clone(&self) -> Self {
+        Self {
+            positions: self.positions,
+            state: Arc::clone(&self.state),
+            rows: Arc::clone(&self.rows),
+            inputs: Arc::clone(&self.inputs),
+        }
+    }
+}
+
+impl<S: Storage> DeltaState<S> {
+    /// The positions from one state that is kept to the next.
+    pub const CHUNK: usize = 16;
+
+    /// That of a sequence of which nothing was read: its parts are as the storage wants them for that.
+    #[must_use]
+    pub fn new(state: S::DeltaBlock, rows: S::DeltaBlock, inputs: S::DeltaBlock) -> Self {
+        Self { positions: 0, state: Arc::new(state), rows: Arc::new(rows), inputs: Arc::new(inputs) }
+    }
+
+    /// How many positions it has read.
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        self.positions
+    }
+
+    /// How many of them came after the last multiple.
+    #[must_use]
+    pub fn since(&self) -> usize {
+        self.positions % Self::CHUNK
+    }
+
+    /// Counts rows that were read: whoever computes them has left the parts as they are after them.
+    pub fn advance(&mut self, rows: usize) {
+        self.positions += rows;
+    }
+
+    /// Takes rows back until `positions` are left, as if the others had never been read.
+    ///
+    /// # Errors
+    /// If fewer were read, or the last multiple lies beyond: what was before it is gone.
+    pub fn truncate(&mut self, positions: usize) -> Result<(), TruncateError> {
+        let held = self.positions;
+        let kept = held - self.since();
+        if !(kept..=held).contains(&positions) {
+            return Err(TruncateError { positions, kept, held });
+        }
+        self.positions = positions;
+        Ok(())
+    }
+}
+
+/// The memory of a delta net cannot go back, or forward, to that many positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot take back rows until {positions} are left: expected {kept} to {held}")]
+pub struct TruncateError {
+    /// How many were to be left.
+    pub positions: usize,
+    /// The last multiple, which is the fewest.
+    pub kept: usize,
+    /// How many were read, which is the most.
+    pub held: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::storage::Shapes;
+
+    #[test]
+    fn rows_are_taken_back_as_far_as_the_last_multiple() {
+        let mut state = DeltaState::<Shapes>::new((), (), ());
+        state.advance(37);
+        assert_eq!(state.truncate(38), Err(TruncateError { positions: 38, kept: 32, held: 37 }));
+        assert_eq!(state.truncate(31), Err(TruncateError { positions: 31, kept: 32, held: 37 }));
+        for positions in [37, 35, 32] {
+            state.truncate(positions).unwrap();
+            assert_eq!((state.positions(), state.since()), (positions, positions - 32));
+        }
+        assert!(state.truncate(33).is_err(), "what was taken back is gone");
+    }
 }

@@ -12,6 +12,8 @@ pub trait Storage: Send + Sync + 'static {
     type Vector: Send + Sync + 'static;
     /// Activations, `[rows, width]`, a row for each token of the batch.
     type Rows: Send + Sync + 'static;
+    /// A part of what a delta net remembers of a sequence; forks share it until one of them writes to it.
+    type DeltaBlock: Send + Sync + 'static;
 }
 
 /// No values, only what each tensor must look like and mean: what a configuration promises.
@@ -22,6 +24,7 @@ impl Storage for Shapes {
     type Matrix = Shape<MatrixRole>;
     type Vector = Shape<VectorRole>;
     type Rows = ();
+    type DeltaBlock = ();
 }
 
 /// A tensor that a configuration promises.
@@ -48,6 +51,7 @@ impl Storage for Mapped {
     type Matrix = Tensor;
     type Vector = StoredVector;
     type Rows = ();
+    type DeltaBlock = ();
 }
 
 /// A small tensor as a source has it.

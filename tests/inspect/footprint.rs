@@ -60,8 +60,8 @@ impl Held {
 fn remembered(world: &mut World) -> [u64; 2] {
     let heads = |cache: &KvCache| cache.keys.iter().chain(&cache.values).map(Vec::len).sum::<usize>();
     let positions: usize = world.query::<&KvCache>().iter(world).map(heads).sum();
-    let states: usize =
-        world.query::<&DeltaState>().iter(world).map(|state| state.conv.len() + state.recurrent.len()).sum();
+    let parts = |state: &DeltaState<Cpu>| state.state.len() + state.rows.len() + state.inputs.len();
+    let states: usize = world.query::<&DeltaState<Cpu>>().iter(world).map(parts).sum();
     [4 * positions as u64, 4 * states as u64]
 }
 

@@ -1,12 +1,14 @@
 //! The short convolution over time of every channel by itself, with the state that carries it from call to call
 //! (`causal_conv1d_update` in transformers' models/qwen3_5).
 //!
-//! 1. The inputs of a call follow the last `kernel - 1` inputs before it, which are the state.
+//! 1. The inputs of a call follow the last `kernel - 1` inputs before it, zeros at the start of a sequence.
 //! 2. `out[t] = silu(sum over j of weights[j] * input[t - (kernel - 1) + j])`, oldest input first.
-//! 3. The last `kernel - 1` of all these inputs become the state.
+//! 3. The inputs since the last multiple of 16 positions are kept, and the `kernel - 1` before them: rows can be taken
+//!    back as in the delta rule.
 
 use std::ops::Range;
 
+use super::delta_rule::DELTA_CHUNK;
 use super::exp::silu;
 use super::isa::Isa;
 use super::simd::{LANES, Simd, per_isa};
@@ -30,36 +32,53 @@ pub fn transpose_conv_weights(weights: &[f32], kernel: usize) -> Vec<f32> {
     (0..kernel).flat_map(|j| weights.iter().skip(j).step_by(kernel).copied()).collect()
 }
 
+/// The rows of inputs that a convolution of `kernel` taps remembers.
+#[must_use]
+pub fn conv_rows(kernel: usize) -> usize {
+    kernel - 1 + DELTA_CHUNK - 1
+}
+
 /// Convolves `x` `[rows, channels]` with `weights` `[kernel, channels]` into `out` `[rows, channels]` and applies
-/// SiLU. `state` `[kernel - 1, channels]` holds the inputs before `x`, oldest first and zeros at the start of a
-/// sequence; it is left ready for the inputs after.
+/// SiLU. `inputs` has [`conv_rows`] rows, zeros at the start of a sequence: the `kernel - 1` inputs before the last
+/// multiple of 16 positions, oldest first, and the `since` inputs from there on. Those of `x` are added to them; the
+/// caller counts them in `since`.
 ///
 /// # Panics
 ///
 /// Where the shapes do not fit each other.
-pub fn causal_conv(isa: Isa, channels: usize, weights: &[f32], state: &mut [f32], x: &[f32], out: &mut [f32]) {
+pub fn causal_conv(
+    isa: Isa,
+    channels: usize,
+    weights: &[f32],
+    since: usize,
+    inputs: &mut [f32],
+    x: &[f32],
+    out: &mut [f32],
+) {
     assert!(channels > 0 && !weights.is_empty() && weights.len().is_multiple_of(channels));
     assert!(x.len().is_multiple_of(channels) && out.len() == x.len(), "rows of {channels}");
-    assert_eq!(state.len() + channels, weights.len(), "one state row less than the kernel has");
     let kernel = weights.len() / channels;
+    assert_eq!(inputs.len(), conv_rows(kernel) * channels, "the inputs before");
+    assert!(since < DELTA_CHUNK, "{since} inputs since the last multiple");
+    let before = since * channels..(since + kernel - 1) * channels;
     tally::add(
-        (x.len() + out.len() + weights.len() + 2 * state.len()) * size_of::<f32>(),
+        (2 * x.len() + out.len() + weights.len() + before.len()) * size_of::<f32>(),
         (2 * kernel + 20) * out.len(),
     );
-    let inputs = Inputs { before: state, x, channels };
+    let window = Inputs { before: &inputs[before], x, channels };
     if x.len() == channels {
-        split::costly_rows(out, 1, COST, |first, out| conv_row(isa, weights, &inputs, 0, first, out));
+        split::costly_rows(out, 1, COST, |first, out| conv_row(isa, weights, &window, 0, first, out));
     } else {
         split::costly_rows(out, channels, COST, |first, out| {
             for (row, out) in out.chunks_exact_mut(channels).enumerate() {
-                conv_row(isa, weights, &inputs, first + row, 0, out);
+                conv_row(isa, weights, &window, first + row, 0, out);
             }
         });
     }
-    advance(state, x);
+    remember(channels, kernel, since, inputs, x);
 }
 
-/// The rows of the state, then those of the call.
+/// The inputs before the call, then its own.
 struct Inputs<'a> {
     before: &'a [f32],
     x: &'a [f32],
@@ -67,7 +86,7 @@ struct Inputs<'a> {
 }
 
 impl Inputs<'_> {
-    /// Some channels of row `row`, counted from the first row of the state.
+    /// Some channels of row `row`, counted from the first before the call.
     #[inline(always)]
     fn row(&self, row: usize, channels: Range<usize>) -> &[f32] {
         let start = row * self.channels;
@@ -134,14 +153,16 @@ fn sum_channels(weights: &[f32], inputs: &Inputs<'_>, row: usize, channels: Rang
     }
 }
 
-/// Makes the last rows of `state` and then `x` the new state.
-fn advance(state: &mut [f32], x: &[f32]) {
-    if let Some(kept) = state.len().checked_sub(x.len()) {
-        state.copy_within(x.len().., 0);
-        state[kept..].copy_from_slice(x);
-    } else {
-        state.copy_from_slice(&x[x.len() - state.len()..]);
+/// Appends `x` to the inputs, of which those before the last multiple's window then go.
+fn remember(channels: usize, kernel: usize, since: usize, inputs: &mut [f32], x: &[f32]) {
+    let (held, end) = (kernel - 1 + since, since + x.len() / channels);
+    let gone = end - end % DELTA_CHUNK;
+    let stay = held.saturating_sub(gone);
+    if gone > 0 {
+        inputs.copy_within((held - stay) * channels..held * channels, 0);
     }
+    let new = kernel - 1 + end - gone - stay;
+    inputs[stay * channels..][..new * channels].copy_from_slice(&x[x.len() - new * channels..]);
 }
 
 #[cfg(test)]
@@ -167,26 +188,49 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_f64_on_every_isa_and_split(
-            rows in 0..20_usize, channels in 1..200_usize, kernel in 1..6_usize, split in 1..8_usize, seed: u64
+            rows in 0..50_usize, channels in 1..200_usize, kernel in 1..22_usize, split in 1..20_usize, seed: u64
         ) {
             let stored = noise(seed, channels * kernel);
             let weights = transpose_conv_weights(&stored, kernel);
             let before = noise(seed ^ 1, (kernel - 1) * channels);
             let x = noise(seed ^ 2, rows * channels);
-            let (mut after, mut scalar) = (before.clone(), vec![0.0; x.len()]);
-            causal_conv(Isa::SCALAR, channels, &weights, &mut after, &x, &mut scalar);
-            assert_close(&scalar, &naive(channels, kernel, &stored, &before, &x), 1e-6);
             let all = [before.as_slice(), &x].concat();
-            assert_same_bits(&after, &all[all.len() - after.len()..]);
+            let exact = naive(channels, kernel, &stored, &before, &x);
+            let mut scalar = Vec::new();
             for isa in Isa::available() {
-                let (mut state, mut out) = (before.clone(), vec![0.0; x.len()]);
-                let part = split * channels;
-                for (x, out) in x.chunks(part).zip(out.chunks_mut(part)) {
-                    causal_conv(isa, channels, &weights, &mut state, x, out);
+                let (mut inputs, mut out) = (vec![0.0; conv_rows(kernel) * channels], vec![0.0; x.len()]);
+                inputs[..before.len()].copy_from_slice(&before);
+                for (i, (x, out)) in x.chunks(split * channels).zip(out.chunks_mut(split * channels)).enumerate() {
+                    causal_conv(isa, channels, &weights, i * split % DELTA_CHUNK, &mut inputs, x, out);
+                }
+                assert_close(&out, &exact, 1e-6);
+                if isa == Isa::SCALAR {
+                    scalar = out.clone();
                 }
                 assert_same_bits(&out, &scalar);
-                assert_same_bits(&state, &after);
+                let multiple = rows - rows % DELTA_CHUNK;
+                assert_same_bits(&inputs[..(kernel - 1 + rows - multiple) * channels], &all[multiple * channels..]);
             }
+        }
+    }
+
+    #[test]
+    fn rows_can_be_taken_back_as_far_as_the_last_multiple() {
+        let (channels, kernel) = (5, 4);
+        let weights = noise(1, channels * kernel);
+        let run = |inputs: &mut [f32], since: usize, x: &[f32]| {
+            let mut out = vec![0.0; x.len()];
+            causal_conv(Isa::widest(), channels, &weights, since, inputs, x, &mut out);
+            out
+        };
+        let (x, other) = (noise(2, 30 * channels), noise(3, 20 * channels));
+        for kept in 16..30 {
+            let mut inputs = vec![0.0; conv_rows(kernel) * channels];
+            run(&mut inputs, 0, &x);
+            let taken_back = run(&mut inputs, kept % 16, &other);
+            let mut inputs = vec![0.0; conv_rows(kernel) * channels];
+            run(&mut inputs, 0, &x[..kept * channels]);
+            assert_same_bits(&taken_back, &run(&mut inputs, kept % 16, &other));
         }
     }
 
@@ -194,18 +238,17 @@ mod tests {
     fn threads_change_nothing() {
         let (rows, channels, kernel) = (40, 6144, 4);
         let (weights, x) = (noise(1, channels * kernel), noise(2, rows * channels));
-        let whole = |threads| {
-            let (mut state, mut out) = (vec![0.0; (kernel - 1) * channels], vec![0.0; x.len()]);
-            on_threads(threads, || causal_conv(Isa::widest(), channels, &weights, &mut state, &x, &mut out));
+        let run = |threads, part: usize| {
+            let (mut inputs, mut out) = (vec![0.0; conv_rows(kernel) * channels], vec![0.0; x.len()]);
+            on_threads(threads, || {
+                for (i, (x, out)) in x.chunks(part * channels).zip(out.chunks_mut(part * channels)).enumerate() {
+                    causal_conv(Isa::widest(), channels, &weights, i * part % DELTA_CHUNK, &mut inputs, x, out);
+                }
+            });
             out
         };
-        assert_same_bits(&whole(3), &whole(1));
-        let (mut state, mut out) = (vec![0.0; (kernel - 1) * channels], vec![0.0; x.len()]);
-        on_threads(3, || {
-            for (x, out) in x.chunks(channels).zip(out.chunks_mut(channels)) {
-                causal_conv(Isa::widest(), channels, &weights, &mut state, x, out);
-            }
-        });
-        assert_same_bits(&out, &whole(1));
+        let whole = run(1, rows);
+        assert_same_bits(&run(3, rows), &whole);
+        assert_same_bits(&run(3, 1), &whole);
     }
 }

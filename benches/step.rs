@@ -19,20 +19,15 @@ const PROMPT: usize = 64;
 const NEW: usize = 32;
 
 fn main() {
-    let workers = Workers::new(0, Isa::widest()).expect("threads");
     let mut criterion = support::criterion();
     let mut group = criterion.benchmark_group("step");
 
-    // The calling thread can belong to one pool only, which goes from world to world.
-    let mut workers = Some(workers);
     for (matrices, name) in [(Matrices::Bf16, "bf16"), (Matrices::Q4, "q4")] {
-        let mut world = world(&small(), matrices, workers.take().expect("the last world's threads"));
+        let mut world = world(&small(), matrices);
         bench_prompt(&mut group, &format!("prompt_{PROMPT}_{name}"), &mut world);
         bench_decode(&mut group, &format!("decode_{name}"), &mut world);
-        workers = world.remove_resource();
     }
-    let workers = workers.expect("the last world's threads");
-    bench_decode(&mut group, "schedule_overhead", &mut world(&narrow(), Matrices::Bf16, workers));
+    bench_decode(&mut group, "schedule_overhead", &mut world(&narrow(), Matrices::Bf16));
     group.finish();
 }
 
@@ -86,10 +81,10 @@ fn forget(world: &mut World, sequence: Entity) {
     world.resource_mut::<Messages<TokenGenerated>>().clear();
 }
 
-fn world(config: &ModelConfig, matrices: Matrices, workers: Workers) -> World {
+fn world(config: &ModelConfig, matrices: Matrices) -> World {
     let mut world = World::new();
     install(&mut world);
-    cpu::add_systems(&mut world, workers);
+    cpu::add_systems(&mut world, Workers::new(0, Isa::widest()).expect("threads"));
     load::spawn_model(&mut world, config, &mut RandomWeights { matrices }).expect("weights of any shape");
     cpu::pack(&mut world, Numerics::Fast).expect("memory");
     world

@@ -24,6 +24,7 @@ use std::ops::Range;
 use self::fold::{divide, fold};
 use self::sweep::{pack_queries, scratch_lines, sweep};
 use super::isa::Isa;
+use super::pool;
 use super::simd::{LANES, Line, flat, flat_mut};
 use super::split::{self, Disjoint, with_scratch};
 use crate::tally;
@@ -102,7 +103,7 @@ pub fn attend<C: AsRef<[f32]>>(
         scale: (shape.head_dim as f64).powf(-0.5) as f32,
     };
     let tiles = call.tiles(rows);
-    let threads = if products < LEAST_PRODUCTS { 1 } else { rayon::current_num_threads() };
+    let threads = if products < LEAST_PRODUCTS { 1 } else { pool::threads() };
     let out = Disjoint::new(out);
     if threads == 1 {
         tiles.iter().for_each(|tile| by_tile(&call, tile, &out));

@@ -26,6 +26,7 @@ use half::{bf16, f16};
 
 use super::isa::Isa;
 use super::matmul_q4::{self, Activations, Panels};
+use super::pool;
 use super::split::{self, Disjoint};
 use crate::quant::{BLOCK_LEN, Block};
 use crate::tally;
@@ -195,7 +196,7 @@ pub fn matmul<const N: usize>(isa: Isa, x: &[f32], cols: usize, products: [Produ
             Weights::Stored(weights) => blocked::rows(isa, x, cols, weights, product, rows.clone()),
         }
     };
-    if tasks.len() == 1 || rayon::current_num_threads() == 1 {
+    if tasks.len() == 1 || pool::threads() == 1 {
         tasks.iter().for_each(work);
     } else {
         split::each(tasks.len(), |index| work(&tasks[index]));
@@ -214,7 +215,7 @@ fn divide<'a, 'b>(products: &'a [Shared<'b>], cols: usize, m: usize) -> Vec<(&'a
     let bytes: usize = products.iter().map(|product| product.weights.size()).sum();
     // A block of weights meets all rows of x before the next one comes.
     let work = if m <= FEW_ROWS { bytes } else { bytes.saturating_mul(m) };
-    let pieces = (work / LEAST_BYTES).clamp(1, 8 * rayon::current_num_threads());
+    let pieces = (work / LEAST_BYTES).clamp(1, 8 * pool::threads());
     let mut tasks = Vec::with_capacity(pieces + products.len());
     for product in products {
         let rows = product.weights.len() / cols;

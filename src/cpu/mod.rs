@@ -30,6 +30,7 @@ use bevy_ecs::prelude::*;
 
 pub use bandwidth::read_bandwidth;
 pub use footprint::{Footprint, LoadedWeight};
+use kernels::{Product, Weights};
 pub use pack::{Matrix, Numerics, PackError, pack};
 pub use workers::{Workers, WorkersError};
 
@@ -47,6 +48,16 @@ impl Storage for Cpu {
     type Matrix = Matrix;
     type Vector = Box<[f32]>;
     type Rows = Rows;
+}
+
+/// Kernels know slices only.
+impl<'a> Product<'a> {
+    /// A product that fills `out`, `[m, rows]`.
+    #[must_use]
+    pub fn new(weights: Weights<'a>, out: &'a mut Rows) -> Self {
+        let stride = out.width();
+        Self { weights, out: out.values_mut(), stride }
+    }
 }
 
 /// Adds the CPU's systems to the sets that [`install`](crate::schedule::install) made, to compute on `workers`.

@@ -9,6 +9,7 @@ mod add_assign;
 mod arena;
 mod attend;
 mod causal_conv;
+mod columns;
 mod delta_rule;
 mod embed;
 mod exp;

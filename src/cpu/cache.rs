@@ -3,28 +3,22 @@
 use bevy_ecs::prelude::*;
 
 use crate::checkpoint::ModelConfig;
-use crate::world::cache::{DeltaState, KvCache, OfLayer, OfSequence};
+use crate::world::cache::{DeltaState, KvCache, OfLayer};
 use crate::world::delta_net::DeltaNet;
-use crate::world::sequence::{Prompt, Running};
 
 use super::Cpu;
 
 /// Cache entities that have nothing in them yet.
-type New = (Without<KvCache>, Without<DeltaState>);
-
-/// New tokens that a cache has room for from the start, at most: growing copies all that is in it, which at 4096 tokens
-/// of the 0.8B shape costs as much as a token, in the middle of a conversation. Room that is not used takes no memory.
-const ROOM: usize = 1024;
+type New = (Without<KvCache<Cpu>>, Without<DeltaState>);
 
 /// Fills the new cache entities: an empty state for a layer that mixes with a delta net, an empty cache for attention.
 pub fn fill_caches(
     mut commands: Commands,
     config: Single<&ModelConfig>,
-    new: Query<(Entity, &OfLayer, &OfSequence), New>,
-    sequences: Query<(&Prompt, &Running)>,
+    new: Query<(Entity, &OfLayer), New>,
     delta_nets: Query<(), With<DeltaNet<Cpu>>>,
 ) {
-    for (cache, layer, sequence) in &new {
+    for (cache, layer) in &new {
         if delta_nets.contains(layer.0) {
             let net = &config.delta_net;
             commands.entity(cache).insert(DeltaState {
@@ -32,13 +26,7 @@ pub fn fill_caches(
                 recurrent: vec![0.0; net.num_value_heads * net.key_head_dim * net.value_head_dim],
             });
         } else {
-            let positions =
-                sequences.get(sequence.0).map_or(0, |(prompt, running)| prompt.0.len() + running.room.min(ROOM));
-            let heads = || {
-                let head = || Vec::with_capacity(positions * config.attention.head_dim);
-                std::iter::repeat_with(head).take(config.attention.num_kv_heads).collect()
-            };
-            commands.entity(cache).insert(KvCache { keys: heads(), values: heads() });
+            commands.entity(cache).insert(KvCache::<Cpu>::default());
         }
     }
 }

@@ -1,10 +1,12 @@
 //! How much memory a model takes on the CPU, before it is loaded.
 
-use super::Numerics;
 use super::kernels::Panel;
+use super::kv_cache::kv_block_bytes;
 use super::pack::panels_of;
+use super::{Cpu, Numerics};
 use crate::checkpoint::{ElementType, LayerType, ModelConfig};
 use crate::world::batch::MaxRows;
+use crate::world::cache::KvCache;
 
 /// A tensor that will be loaded.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +28,7 @@ pub struct Footprint {
     pub packed: u64,
     /// Vectors, in single precision.
     pub vectors: u64,
-    /// Keys and values of a sequence as long as the context.
+    /// Keys and values of a sequence as long as the context, in whole blocks.
     pub kv_cache: u64,
     /// The states of the delta nets, for one sequence.
     pub delta_state: u64,
@@ -58,15 +60,16 @@ impl Footprint {
                 panels => footprint.packed = footprint.packed.saturating_add(product(&[panels, size_of::<Panel>()])),
             }
         }
-        let (attention, net) = (&config.attention, &config.delta_net);
-        let position = product(&[2, attention.num_kv_heads, attention.head_dim, SINGLE]);
+        let net = &config.delta_net;
+        let blocks = context.div_ceil(KvCache::<Cpu>::BLOCK) as u64;
+        let keys_and_values = kv_block_bytes(config).saturating_mul(blocks);
         let conv = product(&[net.conv_kernel - 1, net.channels()]);
         let recurrent = product(&[net.num_value_heads, net.key_head_dim, net.value_head_dim]);
         let state = conv.saturating_add(recurrent).saturating_mul(SINGLE as u64);
         for layer_type in &config.layer_types {
             match layer_type {
                 LayerType::FullAttention => {
-                    footprint.kv_cache = footprint.kv_cache.saturating_add(position.saturating_mul(context as u64));
+                    footprint.kv_cache = footprint.kv_cache.saturating_add(keys_and_values);
                 }
                 LayerType::LinearAttention => footprint.delta_state = footprint.delta_state.saturating_add(state),
             }

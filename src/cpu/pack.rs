@@ -8,7 +8,7 @@ use std::ops::Range;
 use bevy_ecs::prelude::*;
 
 use super::kernels::{Arena, Panel, PanelBox, Panels, WeightSlice, Weights, transpose_conv_weights};
-use super::{Cpu, Workers, kernels};
+use super::{Cpu, Workers, kernels, rope};
 use crate::checkpoint::{ElementType, Tensor};
 use crate::quant::BLOCK_LEN;
 use crate::world::attention::Attention;
@@ -175,6 +175,7 @@ pub fn pack(world: &mut World, numerics: Numerics) -> Result<usize, PackError> {
     world.resource_scope(|world, workers: Mut<Workers>| {
         let Ok(()) = pack_all(world, &mut Packer { arena, workers: &workers, numerics });
     });
+    rope::make_tables(world);
     Ok(bytes)
 }
 

@@ -11,6 +11,8 @@ pub trait Storage: Send + Sync + 'static {
     type Vector: Send + Sync + 'static;
     /// Activations, `[rows, width]`, a row for each token of the batch.
     type Rows: Send + Sync + 'static;
+    /// Keys and values of a few positions: what a [`KvCache`](super::cache::KvCache) has a table of.
+    type KvBlock: Clone + Send + Sync + 'static;
 }
 
 /// No values, only the shape each tensor must have: what a configuration promises.
@@ -21,6 +23,7 @@ impl Storage for Shapes {
     type Matrix = Vec<usize>;
     type Vector = Vec<usize>;
     type Rows = ();
+    type KvBlock = ();
 }
 
 /// Checked bytes in their storage type, usually a mapped file.
@@ -31,6 +34,7 @@ impl Storage for Mapped {
     type Matrix = Tensor;
     type Vector = Tensor;
     type Rows = ();
+    type KvBlock = ();
 }
 
 /// Turns the tensors of one storage into another's: loading is `Shapes → Mapped`, packing for a backend `Mapped → Cpu`.

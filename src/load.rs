@@ -8,6 +8,7 @@ use std::path::Path;
 use bevy_ecs::prelude::*;
 
 use crate::checkpoint::{ChatTemplate, Checkpoint, CheckpointError, ModelConfig, Tensor, Tokenizer};
+use crate::cpu::rope::RopeTable;
 use crate::cpu::{self, Cpu, Isa, Numerics, PackError, Workers, WorkersError};
 use crate::schedule::{self, Turn};
 use crate::world::layer::LayerIndex;
@@ -185,8 +186,8 @@ impl LoadedModel {
         }
         cpu::add_systems(world);
         let Self { config, parts: ModelParts { ends, layers }, text, .. } = self;
-        let cost = cpu::cache_cost(&config);
-        let mut model = world.spawn((config, ends, text.defaults, cost, Turn::default()));
+        let of_cpu = (cpu::cache_cost(&config), RopeTable::of(&config));
+        let mut model = world.spawn((config, ends, text.defaults, of_cpu, Turn::default()));
         if let Some(tokenizer) = text.tokenizer {
             model.insert(tokenizer);
         }

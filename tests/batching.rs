@@ -118,13 +118,44 @@ fn a_clone_without_its_caches_reads_again() {
 }
 
 #[test]
+fn forks_that_draw_otherwise_do_not_disturb_each_other() {
+    let draw = |seed| Sampler::new(Sampling { temperature: 4.0, ..Sampling::default() }, seed).expect("settings");
+    for prompt_tokens in [5, 32, 45] {
+        let mut world = default_world(&fixtures()[0]);
+        let prompt = some_prompt(prompt_tokens, vocab_size(&mut world));
+        // What each makes alone, beginning to draw after the same eight tokens.
+        let begin = |world: &mut World| {
+            let sequence = spawn(world, &prompt, 60);
+            for _ in 0..8 {
+                advance(world, Budget::Step);
+            }
+            sequence
+        };
+        let alone = [1, 2].map(|seed| {
+            let sequence = begin(&mut world);
+            world.entity_mut(sequence).insert(draw(seed));
+            run(&mut world, Budget::Step);
+            take(&mut world, sequence)
+        });
+        assert_ne!(alone[0], alone[1]);
+        let original = begin(&mut world);
+        let fork = world.spawn_empty().id();
+        EntityCloner::build_opt_out(&mut world).linked_cloning(true).clone_entity(original, fork);
+        world.entity_mut(original).insert(draw(1));
+        world.entity_mut(fork).insert(draw(2));
+        run(&mut world, Budget::Step);
+        assert_eq!([original, fork].map(|sequence| take(&mut world, sequence)), alone, "{prompt_tokens}");
+    }
+}
+
+#[test]
 fn despawning_a_sequence_frees_its_caches() {
     let mut world = default_world(&fixtures()[0]);
     let prompt = some_prompt(5, vocab_size(&mut world));
     let sequence = spawn(&mut world, &prompt, 20);
     advance(&mut world, Budget::Step);
     let count = |world: &mut World| {
-        world.query_filtered::<(), Or<(With<KvCache>, With<DeltaState<Cpu>>)>>().iter(world).count()
+        world.query_filtered::<(), Or<(With<KvCache<Cpu>>, With<DeltaState<Cpu>>)>>().iter(world).count()
     };
     assert!(count(&mut world) > 0);
     world.despawn(sequence);

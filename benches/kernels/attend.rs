@@ -1,7 +1,9 @@
 //! Attention over a cache: 8 query heads of 256 elements to 2 key and value heads.
 
+use std::sync::Arc;
+
 use criterion::Throughput;
-use loquent::cpu::kernels::{AttendShape, RopeTable, attend, rms_norm_in_place, rope, sigmoid_gate};
+use loquent::cpu::kernels::{AttendShape, KV_BLOCK, KvBlock, RopeTable, attend, rms_norm_in_place, rope, sigmoid_gate};
 
 use super::support::random::noise;
 use super::{EPS, Kernels, ROWS};
@@ -15,12 +17,12 @@ const CONTEXTS: [usize; 2] = [64, 4096];
 
 pub(super) fn bench(kernels: &mut Kernels<'_>) {
     for context in CONTEXTS {
-        let cache = vec![noise(context * SHAPE.head_dim); SHAPE.kv_heads];
+        let cache = cache(context);
         for rows in ROWS {
             let (queries, mut out) = (noise(rows * WIDTH), vec![0.0; rows * WIDTH]);
             let throughput = Throughput::Elements((rows * context) as u64);
             kernels.bench("attend", format!("{rows}_at_{context}"), throughput, |isa| {
-                attend(isa, SHAPE, &queries, &cache, &cache, context - rows, &mut out);
+                attend(isa, SHAPE, &queries, &cache, context - rows, &mut out);
             });
         }
     }
@@ -42,4 +44,14 @@ pub(super) fn bench(kernels: &mut Kernels<'_>) {
             sigmoid_gate(isa, &mut x, SHAPE.head_dim, &gates[SHAPE.head_dim..], 2 * SHAPE.head_dim);
         });
     }
+}
+
+fn cache(positions: usize) -> Vec<Arc<KvBlock>> {
+    let numbers = noise(SHAPE.kv_heads * SHAPE.head_dim);
+    let block = || {
+        let mut block = KvBlock::new(SHAPE.kv_heads, SHAPE.head_dim);
+        (0..KV_BLOCK).for_each(|place| block.write(place, &numbers, &numbers));
+        Arc::new(block)
+    };
+    std::iter::repeat_with(block).take(positions.div_ceil(KV_BLOCK)).collect()
 }

@@ -10,7 +10,6 @@ mod support;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Throughput};
 use loquent::cpu::Isa;
-use loquent::cpu::Workers;
 
 /// Width of the residual stream.
 const HIDDEN: usize = 1024;
@@ -36,11 +35,10 @@ impl Kernels<'_> {
 }
 
 fn main() {
-    // One thread, which is this one: how work is shared is measured with whole steps, where neighbours on the machine
-    // disturb more.
-    let workers = Workers::new(1, Isa::widest()).expect("a pool of the calling thread");
+    // Outside of a pool, kernels stay on this thread: how work is shared is measured with whole steps, where neighbours on
+    // the machine disturb more.
     let mut criterion = support::criterion();
-    let mut kernels = Kernels { group: criterion.benchmark_group("kernels"), isa: workers.isa() };
+    let mut kernels = Kernels { group: criterion.benchmark_group("kernels"), isa: Isa::widest() };
     matmul::bench(&mut kernels);
     attend::bench(&mut kernels);
     delta_net::bench(&mut kernels);

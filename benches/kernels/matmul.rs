@@ -3,7 +3,7 @@
 
 use criterion::Throughput;
 use half::bf16;
-use loquent::cpu::kernels::{Arena, PANEL_ROWS, Panels, Product, WeightSlice, Weights, matmul, pack_rows};
+use loquent::cpu::kernels::{Arena, PANEL_ROWS, Panels, Product, WeightSlice, Weights, matmul, pack};
 use loquent::quant::{BLOCK_LEN, Encoding, Search, quantize};
 use loquent::world::activations::Rows;
 
@@ -16,13 +16,10 @@ pub(super) fn bench(kernels: &mut Kernels<'_>) {
     let in_row = HIDDEN / BLOCK_LEN;
     let blocks = quantize(&exact, Encoding::Asymmetric, Search::MinMax).expect("finite weights");
     let mut panels = Arena::new(Panels::count(INTERMEDIATE, HIDDEN)).expect("memory").take(blocks.len() / PANEL_ROWS);
-    let mut pack = || {
-        for (rows, panels) in blocks.chunks(PANEL_ROWS * in_row).zip(panels.chunks_mut(in_row)) {
-            pack_rows(rows, panels);
-        }
-    };
-    kernels.bench("pack_rows", INTERMEDIATE, Throughput::Bytes(size_of_val(&*blocks) as u64), |_| pack());
-    pack();
+    kernels.bench("pack", INTERMEDIATE, Throughput::Bytes(size_of_val(&*blocks) as u64), |_| {
+        pack(&blocks, in_row, &mut panels);
+    });
+    pack(&blocks, in_row, &mut panels);
     let storages = [
         ("matmul_bf16", Weights::Stored(WeightSlice::Bf16(&brains))),
         ("matmul_q4", Weights::Packed(Panels::new(&panels, INTERMEDIATE, HIDDEN))),

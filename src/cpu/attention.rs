@@ -4,9 +4,9 @@
 use bevy_ecs::prelude::*;
 
 use super::kernels::{
-    AttendShape, Isa, Product, RopeAngles, RopeTable, add_assign, attend, matmul, rms_norm, rms_norm_in_place, rope,
-    sigmoid_gate,
+    self, AttendShape, Isa, Product, add_assign, attend, matmul, rms_norm, rms_norm_in_place, rope, sigmoid_gate,
 };
+use super::rope::RopeAngles;
 use super::{Cpu, Workers};
 use crate::checkpoint::{AttentionConfig, ModelConfig};
 use crate::world::activations::{Normed, Residual, Rows};
@@ -14,6 +14,7 @@ use crate::world::attention::Attention;
 use crate::world::batch::{Batch, Span};
 use crate::world::cache::{Caches, KvCache};
 use crate::world::layer::{LayerIndex, OnLayer};
+use crate::world::model::OnModel;
 
 /// What only this mixer needs, kept between steps.
 #[derive(Default)]
@@ -30,34 +31,33 @@ pub struct Scratch {
     read: Rows,
     /// `[rows, hidden_size]`
     out: Rows,
-    /// Of the positions they were made for: the same in all layers of a step.
-    angles: Option<(Vec<u32>, RopeAngles)>,
 }
 
 /// Mixes tokens by attending over each sequence's [`KvCache`].
 pub fn mix_with_attention(
     workers: Res<Workers>,
-    config: Single<&ModelConfig>,
+    config: OnModel<&ModelConfig>,
     layer: OnLayer<(&LayerIndex, &Attention<Cpu>)>,
     batch: Res<Batch>,
+    angles: Res<RopeAngles>,
     normed: Res<Normed<Cpu>>,
     mut residual: ResMut<Residual<Cpu>>,
     sequences: Query<&Caches>,
-    mut caches: Query<&mut KvCache>,
+    mut caches: Query<&mut KvCache<Cpu>>,
     mut scratch: Local<Scratch>,
 ) {
     let (index, weights) = *layer;
     let (scratch, attention) = (&mut *scratch, &config.attention);
     workers.run(|isa| {
         scratch.project(isa, weights, &normed.0);
-        scratch.place(isa, weights, attention, config.rms_norm_eps, &batch.positions);
+        scratch.rotate(isa, weights, attention, config.rms_norm_eps, &angles.0);
     });
     for span in &batch.spans {
         let cache = sequences.get(span.sequence).ok().and_then(|caches| caches.of_layer(index.0));
         // A sequence despawned in the middle of a step leaves its rows behind; nobody will read them.
         let Some(mut cache) = cache.and_then(|cache| caches.get_mut(cache).ok()) else { continue };
-        scratch.remember(span, attention, &mut cache);
-        workers.run(|isa| scratch.recall(isa, span, attention, &cache));
+        scratch.append(span, attention, &mut cache);
+        workers.run(|isa| scratch.attend(isa, span, attention, &cache));
     }
     let Scratch { read, q_and_gate, out, .. } = scratch;
     workers.run(|isa| {
@@ -71,7 +71,7 @@ pub fn mix_with_attention(
 impl Scratch {
     fn project(&mut self, isa: Isa, weights: &Attention<Cpu>, normed: &Rows) {
         let rows = normed.len();
-        let Self { q_and_gate, q, k, v, read, out, .. } = self;
+        let Self { q_and_gate, q, k, v, read, out } = self;
         q_and_gate.resize(rows, weights.q_proj.rows());
         q.resize(rows, weights.o_proj.cols());
         k.resize(rows, weights.k_proj.rows());
@@ -87,37 +87,32 @@ impl Scratch {
     }
 
     /// Normalises queries and keys and rotates them to their positions.
-    fn place(&mut self, isa: Isa, weights: &Attention<Cpu>, attention: &AttentionConfig, eps: f32, positions: &[u32]) {
+    fn rotate(
+        &mut self,
+        isa: Isa,
+        weights: &Attention<Cpu>,
+        attention: &AttentionConfig,
+        eps: f32,
+        angles: &kernels::RopeAngles,
+    ) {
         let AttentionConfig { num_heads, num_kv_heads, head_dim, .. } = *attention;
         rms_norm(isa, self.q_and_gate.values(), 2 * head_dim, &weights.q_norm, eps, self.q.values_mut());
         rms_norm_in_place(isa, self.k.values_mut(), &weights.k_norm, eps);
-        if self.angles.as_ref().is_none_or(|(of, _)| of != positions) {
-            let table = RopeTable::new(attention.rope_theta, attention.rotary_dim);
-            self.angles = Some((positions.to_vec(), table.angles(positions)));
-        }
-        let Some((_, angles)) = &self.angles else { return };
         rope(isa, self.q.values_mut(), num_heads, head_dim, angles);
         rope(isa, self.k.values_mut(), num_kv_heads, head_dim, angles);
     }
 
     /// Appends the span's keys and values to its sequence's cache.
-    fn remember(&self, span: &Span, attention: &AttentionConfig, cache: &mut KvCache) {
-        let append = |from: &Rows, heads: &mut Vec<Vec<f32>>| {
-            for row in span.rows.clone() {
-                for (head, part) in heads.iter_mut().zip(from.row(row).chunks_exact(attention.head_dim)) {
-                    head.extend_from_slice(part);
-                }
-            }
-        };
-        append(&self.k, &mut cache.keys);
-        append(&self.v, &mut cache.values);
+    fn append(&self, span: &Span, attention: &AttentionConfig, cache: &mut KvCache<Cpu>) {
+        cache.append(attention, self.k.slice(span.rows.clone()), self.v.slice(span.rows.clone()));
     }
 
-    fn recall(&mut self, isa: Isa, span: &Span, attention: &AttentionConfig, cache: &KvCache) {
+    /// Reads the cache, up to each row's own position.
+    fn attend(&mut self, isa: Isa, span: &Span, attention: &AttentionConfig, cache: &KvCache<Cpu>) {
         let shape =
             AttendShape { heads: attention.num_heads, kv_heads: attention.num_kv_heads, head_dim: attention.head_dim };
-        let first = cache.positions(attention.head_dim) - span.rows.len();
+        let first = cache.positions() - span.rows.len();
         let read = self.read.slice_mut(span.rows.clone());
-        attend(isa, shape, self.q.slice(span.rows.clone()), &cache.keys, &cache.values, first, read);
+        attend(isa, shape, self.q.slice(span.rows.clone()), cache.blocks(), first, read);
     }
 }

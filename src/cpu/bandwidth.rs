@@ -3,8 +3,6 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use rayon::prelude::*;
-
 use super::Workers;
 use super::kernels::read;
 
@@ -15,6 +13,7 @@ const PIECE: usize = 1 << 20;
 #[must_use]
 pub fn read_bandwidth(workers: &Workers, bytes: &[u8]) -> f64 {
     let started = Instant::now();
-    workers.run(|isa| bytes.par_chunks(PIECE).for_each(|piece| _ = black_box(read(isa, piece))));
+    let piece = |index| &bytes[index * PIECE..bytes.len().min((index + 1) * PIECE)];
+    workers.map(bytes.len().div_ceil(PIECE), |isa, index| _ = black_box(read(isa, piece(index))));
     bytes.len() as f64 / started.elapsed().as_secs_f64()
 }

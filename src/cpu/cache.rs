@@ -3,44 +3,31 @@
 use bevy_ecs::prelude::*;
 
 use crate::checkpoint::{DeltaNetConfig, ModelConfig};
-use crate::world::cache::{DeltaState, KvCache, OfLayer, OfSequence};
+use crate::world::cache::{DeltaState, KvCache, OfLayer};
 use crate::world::delta_net::DeltaNet;
-use crate::world::sequence::{Running, Tokens};
+use crate::world::limits::CacheCost;
 
 use super::kernels::{DELTA_CHUNK, DeltaShape, conv_rows};
 use super::{Cpu, Footprint, Numerics};
-use crate::world::limits::CacheCost;
 
 /// Cache entities that have nothing in them yet.
-type New = (Without<KvCache>, Without<DeltaState<Cpu>>);
-
-/// New tokens that a cache has room for from the start, at most: growing copies all that is in it, which at 4096 tokens
-/// of the 0.8B shape costs as much as a token, in the middle of a conversation. Room that is not used takes no memory.
-const ROOM: usize = 1024;
+type New = (Without<KvCache<Cpu>>, Without<DeltaState<Cpu>>);
 
 /// Fills the new cache entities: an empty state for a layer that mixes with a delta net, an empty cache for attention.
 pub fn fill_caches(
     mut commands: Commands,
     configs: Query<&ModelConfig>,
     layers: Query<&ChildOf>,
-    new: Query<(Entity, &OfLayer, &OfSequence), New>,
-    sequences: Query<(&Tokens, &Running)>,
+    new: Query<(Entity, &OfLayer), New>,
     delta_nets: Query<(), With<DeltaNet<Cpu>>>,
 ) {
-    for (cache, layer, sequence) in &new {
+    for (cache, layer) in &new {
         let Ok(config) = layers.get(layer.0).and_then(|model| configs.get(model.0)) else { continue };
         if delta_nets.contains(layer.0) {
             let [state, rows, inputs] = delta_parts(&config.delta_net).map(|len| vec![0.0; len].into());
             commands.entity(cache).insert(DeltaState::<Cpu>::new(state, rows, inputs));
         } else {
-            let positions = sequences
-                .get(sequence.0)
-                .map_or(0, |(Tokens { prompt, .. }, running)| prompt.len() + running.room.min(ROOM));
-            let heads = || {
-                let head = || Vec::with_capacity(positions * config.attention.head_dim);
-                std::iter::repeat_with(head).take(config.attention.num_kv_heads).collect()
-            };
-            commands.entity(cache).insert(KvCache { keys: heads(), values: heads() });
+            commands.entity(cache).insert(KvCache::<Cpu>::default());
         }
     }
 }
@@ -48,12 +35,11 @@ pub fn fill_caches(
 /// What the caches of one sequence take.
 #[must_use]
 pub fn cache_cost(config: &ModelConfig) -> CacheCost {
-    let footprint = Footprint::of(config, [], Numerics::Exact, BLOCK);
-    CacheCost { fixed: footprint.delta_state, block: footprint.kv_cache, positions: BLOCK }
+    let positions = KvCache::<Cpu>::BLOCK;
+    let footprint = Footprint::of(config, [], Numerics::Exact, positions);
+    CacheCost { fixed: footprint.delta_state, block: footprint.kv_cache, positions }
 }
 
-/// Positions that a cache grows by.
-const BLOCK: usize = 32;
 /// The heads of a layer.
 pub(super) fn delta_shape(net: &DeltaNetConfig) -> DeltaShape {
     DeltaShape {

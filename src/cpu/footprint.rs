@@ -1,10 +1,12 @@
 //! How much memory a model takes on the CPU, before it is loaded.
 
-use super::Numerics;
 use super::cache::delta_parts;
 use super::kernels::Panel;
+use super::kv_cache::kv_block_bytes;
 use super::pack::panels_of;
+use super::{Cpu, Numerics};
 use crate::checkpoint::{ElementType, LayerType, ModelConfig};
+use crate::world::cache::KvCache;
 use crate::world::limits::Limits;
 
 /// A tensor that will be loaded.
@@ -27,7 +29,7 @@ pub struct Footprint {
     pub packed: u64,
     /// Vectors, in single precision.
     pub vectors: u64,
-    /// Keys and values of a sequence as long as the context.
+    /// Keys and values of a sequence as long as the context, in whole blocks.
     pub kv_cache: u64,
     /// The states of the delta nets, for one sequence.
     pub delta_state: u64,
@@ -59,14 +61,14 @@ impl Footprint {
                 panels => footprint.packed = footprint.packed.saturating_add(product(&[panels, size_of::<Panel>()])),
             }
         }
-        let (attention, net) = (&config.attention, &config.delta_net);
-        let position = product(&[2, attention.num_kv_heads, attention.head_dim, SINGLE]);
-        let [chunk, rows, inputs] = delta_parts(net);
+        let blocks = context.div_ceil(KvCache::<Cpu>::BLOCK) as u64;
+        let keys_and_values = kv_block_bytes(config).saturating_mul(blocks);
+        let [chunk, rows, inputs] = delta_parts(&config.delta_net);
         let state = product(&[chunk + rows + inputs, SINGLE]);
         for layer_type in &config.layer_types {
             match layer_type {
                 LayerType::FullAttention => {
-                    footprint.kv_cache = footprint.kv_cache.saturating_add(position.saturating_mul(context as u64));
+                    footprint.kv_cache = footprint.kv_cache.saturating_add(keys_and_values);
                 }
                 LayerType::LinearAttention => footprint.delta_state = footprint.delta_state.saturating_add(state),
             }

@@ -4,7 +4,7 @@
 //! | set | system |
 //! |---|---|
 //! | `Admit` | [`cache::fill_caches`] |
-//! | `Embed` | [`embed::embed_tokens`] |
+//! | `Embed` | [`embed::embed_tokens`], [`rope::make_angles`] |
 //! | `MixerNorm` | [`norm::norm_for_mixer`] |
 //! | `Mixer` | [`delta_net::mix_with_delta_net`] or [`attention::mix_with_attention`] |
 //! | `MlpNorm` | [`norm::norm_for_mlp`] |
@@ -21,9 +21,11 @@ mod footprint;
 pub mod head;
 #[allow(unsafe_code, reason = "intrinsics, and disjoint writes from several threads")]
 pub mod kernels;
+mod kv_cache;
 pub mod mlp;
 pub mod norm;
 mod pack;
+pub mod rope;
 mod workers;
 
 use bevy_ecs::prelude::*;
@@ -31,7 +33,9 @@ use bevy_ecs::prelude::*;
 pub use bandwidth::read_bandwidth;
 pub use cache::cache_cost;
 pub use footprint::{Footprint, LoadedWeight};
-pub use kernels::Isa;
+pub use kernels::{Isa, KvBlock};
+use kernels::{Product, Weights};
+pub use kv_cache::kv_block_bytes;
 pub use pack::{Matrix, Numerics, PackError, pack};
 pub use workers::{Workers, WorkersError};
 
@@ -50,6 +54,17 @@ impl Storage for Cpu {
     type Vector = Box<[f32]>;
     type Rows = Rows;
     type DeltaBlock = Box<[f32]>;
+    type KvBlock = KvBlock;
+}
+
+/// Kernels know slices only.
+impl<'a> Product<'a> {
+    /// A product that fills `out`, `[m, rows]`.
+    #[must_use]
+    pub fn new(weights: Weights<'a>, out: &'a mut Rows) -> Self {
+        let stride = out.width();
+        Self { weights, out: out.values_mut(), stride }
+    }
 }
 
 /// Adds the CPU's systems to the sets that [`install`](crate::schedule::install) made, unless they are there. They compute
@@ -61,9 +76,13 @@ pub fn add_systems(world: &mut World) {
     world.insert_resource(Residual::<Cpu>(Rows::default()));
     world.insert_resource(Normed::<Cpu>(Rows::default()));
     world.insert_resource(Logits::<Cpu>(Rows::default()));
+    world.init_resource::<rope::RopeAngles>();
     world.schedule_scope(BeginStep, |_, schedule| {
         let fill_caches = cache::fill_caches.after(admit_queued).before(fill_batch);
-        schedule.add_systems((fill_caches.in_set(StepSystems::Admit), embed::embed_tokens.in_set(StepSystems::Embed)));
+        schedule.add_systems((
+            fill_caches.in_set(StepSystems::Admit),
+            (embed::embed_tokens, rope::make_angles).in_set(StepSystems::Embed),
+        ));
     });
     world.schedule_scope(LayerPass, |_, schedule| {
         schedule.add_systems((

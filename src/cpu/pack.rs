@@ -5,12 +5,8 @@ use std::convert::Infallible;
 use std::io;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
-use super::kernels::{
-    Arena, PANEL_ROWS, Panel, PanelBox, Panels, WeightSlice, Weights, pack_rows, transpose_conv_weights,
-};
-use super::{Cpu, Workers};
+use super::kernels::{Arena, Panel, PanelBox, Panels, WeightSlice, Weights, transpose_conv_weights};
+use super::{Cpu, Workers, kernels};
 use crate::checkpoint::{ElementType, Tensor};
 use crate::quant::BLOCK_LEN;
 use crate::world::parts::ModelParts;
@@ -128,11 +124,7 @@ impl MapTensors<Mapped, Cpu> for Packer<'_> {
             return Ok(Matrix::Stored(tensor.clone()));
         };
         let mut panels = self.arena.take(count);
-        let in_row = cols / BLOCK_LEN;
-        self.workers.run(|_| {
-            let groups = blocks.par_chunks(PANEL_ROWS * in_row).zip(panels.par_chunks_mut(in_row));
-            groups.for_each(|(rows, panels)| pack_rows(rows, panels));
-        });
+        self.workers.run(|_| kernels::pack(blocks, cols / BLOCK_LEN, &mut panels));
         Ok(Matrix::Packed { panels, rows, cols })
     }
 

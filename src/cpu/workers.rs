@@ -1,14 +1,17 @@
 //! The threads that kernels split their work over, and the instruction set they use.
 
-use bevy_ecs::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::io;
+use std::num::NonZero;
+use std::thread::available_parallelism;
 
-use super::kernels::Isa;
+use bevy_ecs::prelude::*;
+
+use super::kernels::{Isa, Pool, map};
 
 /// A pool of threads and the instruction set for all of them.
 #[derive(Resource)]
 pub struct Workers {
-    pool: ThreadPool,
+    pool: Pool,
     isa: Isa,
 }
 
@@ -19,27 +22,27 @@ pub struct WorkersError {
     /// How many were asked for.
     pub threads: usize,
     /// Why not.
-    pub source: rayon::ThreadPoolBuildError,
+    pub source: io::Error,
 }
 
 impl Workers {
     /// Starts `threads` threads, 0 for one per core, that compute with `isa`.
     ///
-    /// The calling thread counts as one of them if it is in no other pool: calls from it then start no hand-over, which
-    /// otherwise costs each system some microseconds.
+    /// Whichever thread calls [`run`](Self::run) counts as one of them: nothing is handed over, and a world with its
+    /// workers may be moved from thread to thread.
     ///
     /// # Errors
     /// The system refuses that many threads.
     pub fn new(threads: usize, isa: Isa) -> Result<Self, WorkersError> {
-        let builder = || ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("loquent-{index}"));
-        let pool = builder().use_current_thread().build().or_else(|_| builder().build());
-        Ok(Self { pool: pool.map_err(|source| WorkersError { threads, source })?, isa })
+        let threads = if threads == 0 { available_parallelism().map_or(1, NonZero::get) } else { threads };
+        let pool = Pool::new(threads).map_err(|source| WorkersError { threads, source })?;
+        Ok(Self { pool, isa })
     }
 
     /// How many threads there are.
     #[must_use]
     pub fn threads(&self) -> usize {
-        self.pool.current_num_threads()
+        self.pool.threads()
     }
 
     /// The instruction set.
@@ -48,8 +51,13 @@ impl Workers {
         self.isa
     }
 
-    /// Runs `work` where kernels find this pool.
-    pub fn run<R: Send>(&self, work: impl FnOnce(Isa) -> R + Send) -> R {
-        self.pool.install(|| work(self.isa))
+    /// Runs `work` on the calling thread, where kernels find the others.
+    pub fn run<R>(&self, work: impl FnOnce(Isa) -> R) -> R {
+        self.pool.run(|| work(self.isa))
+    }
+
+    /// What `work` makes of every index below `count`, in their order, on all threads.
+    pub fn map<T: Send>(&self, count: usize, work: impl Fn(Isa, usize) -> T + Sync) -> Vec<T> {
+        self.run(|isa| map(count, |index| work(isa, index)))
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
-use rayon::prelude::*;
 
 use crate::cpu::kernels::{LogSumExp, kl_divergence, log_sum_exp};
 use crate::cpu::{Cpu, Workers};
@@ -90,15 +89,13 @@ pub(super) fn score_rows(
     }
     let Scores { text, of_token, last, reference, divergences } = &mut *scores;
     tally::add(size_of_val(logits.0.values()), 20 * logits.0.values().len());
-    let found: Vec<(Score, LogSumExp)> = workers.run(|isa| {
-        let of_row = |row: &ScoredRow| {
-            let logits = logits.0.row(row.index);
-            let sum = log_sum_exp(isa, logits);
-            let likeliest = logits.iter().position(|&logit| logit == sum.largest);
-            let nll = sum.value() - f64::from(logits[text[row.token] as usize]);
-            (Score { nll, likeliest: likeliest.map_or(u32::MAX, |id| id as u32) }, sum)
-        };
-        rows.par_iter().map(of_row).collect()
+    let found: Vec<(Score, LogSumExp)> = workers.map(rows.len(), |isa, at| {
+        let row = rows[at];
+        let logits = logits.0.row(row.index);
+        let sum = log_sum_exp(isa, logits);
+        let likeliest = logits.iter().position(|&logit| logit == sum.largest);
+        let nll = sum.value() - f64::from(logits[text[row.token] as usize]);
+        (Score { nll, likeliest: likeliest.map_or(u32::MAX, |id| id as u32) }, sum)
     });
     for (row, &(score, _)) in rows.iter().zip(&found) {
         of_token[row.token] = score;
@@ -109,12 +106,9 @@ pub(super) fn score_rows(
         return;
     }
     tally::add(2 * size_of_val(logits.0.values()), 20 * logits.0.values().len());
-    let found: Vec<f64> = workers.run(|isa| {
-        let of_row = |(at, row): (usize, &ScoredRow)| {
-            let reference = (reference.row(row.index), scored.sums[at]);
-            kl_divergence(isa, reference, (logits.0.row(row.index), last.sums[at]))
-        };
-        last.rows.par_iter().enumerate().map(of_row).collect()
+    let found: Vec<f64> = workers.map(last.rows.len(), |isa, at| {
+        let row = last.rows[at].index;
+        kl_divergence(isa, (reference.row(row), scored.sums[at]), (logits.0.row(row), last.sums[at]))
     });
     for (row, divergence) in last.rows.iter().zip(found) {
         divergences[row.token] = divergence;

@@ -1,6 +1,7 @@
 //! What a sequence remembers: one cache entity per layer, related to both. Despawning the sequence despawns them,
 //! cloning it with `linked_cloning` forks them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
@@ -35,20 +36,69 @@ pub struct OfLayer(pub Entity);
 #[relationship_target(relationship = OfLayer, linked_spawn)]
 pub struct LayerCaches(Vec<Entity>);
 
-/// Keys and values of an attention layer; grows with the sequence.
-#[derive(Component, Clone, Debug, Default)]
-pub struct KvCache {
-    /// One per key/value head, each `[positions, head_dim]`.
-    pub keys: Vec<Vec<f32>>,
-    /// As `keys`.
-    pub values: Vec<Vec<f32>>,
+/// Keys and values of an attention layer: a table of blocks, which a clone shares until it writes into them.
+#[derive(Component)]
+pub struct KvCache<S: Storage> {
+    blocks: Vec<Arc<S::KvBlock>>,
+    positions: usize,
 }
 
-impl KvCache {
+impl<S: Storage> KvCache<S> {
+    /// The positions in a block.
+    pub const BLOCK: usize = 32;
+
     /// How many positions it holds.
     #[must_use]
-    pub fn positions(&self, head_dim: usize) -> usize {
-        self.keys.first().map_or(0, |keys| keys.len() / head_dim)
+    pub fn positions(&self) -> usize {
+        self.positions
+    }
+
+    /// The table: position `p` is in block `p / BLOCK`, at the place `p % BLOCK`. What is in the places after the last
+    /// position is unspecified.
+    #[must_use]
+    pub fn blocks(&self) -> &[Arc<S::KvBlock>] {
+        &self.blocks
+    }
+
+    /// Forgets the positions from `positions` on, if there are any.
+    pub fn truncate(&mut self, positions: usize) {
+        self.positions = self.positions.min(positions);
+        self.blocks.truncate(self.positions.div_ceil(Self::BLOCK));
+    }
+
+    /// Appends `count` positions. For each block that gets some of them, `write` is told its places and which of the new
+    /// positions comes first. Full blocks stay where they are; the last one is copied if a clone shares it.
+    pub fn extend(
+        &mut self,
+        count: usize,
+        new_block: impl Fn() -> S::KvBlock,
+        mut write: impl FnMut(&mut S::KvBlock, Range<usize>, usize),
+    ) {
+        let mut written = 0;
+        while written < count {
+            let place = self.positions % Self::BLOCK;
+            let places = place..Self::BLOCK.min(place + count - written);
+            if place == 0 {
+                self.blocks.push(Arc::new(new_block()));
+            }
+            let Some(block) = self.blocks.last_mut() else { return };
+            write(Arc::make_mut(block), places.clone(), written);
+            written += places.len();
+            self.positions += places.len();
+        }
+    }
+}
+
+impl<S: Storage> Default for KvCache<S> {
+    fn default() -> Self {
+        Self { blocks: Vec::new(), positions: 0 }
+    }
+}
+
+/// Costs little: the blocks are shared.
+impl<S: Storage> Clone for KvCache<S> {
+    fn clone(&self) -> Self {
+        Self { blocks: self.blocks.clone(), positions: self.positions }
     }
 }
 

@@ -14,6 +14,8 @@ pub trait Storage: Send + Sync + 'static {
     type Rows: Send + Sync + 'static;
     /// A part of what a delta net remembers of a sequence; forks share it until one of them writes to it.
     type DeltaBlock: Send + Sync + 'static;
+    /// Keys and values of a few positions: what a [`KvCache`](super::cache::KvCache) has a table of.
+    type KvBlock: Clone + Send + Sync + 'static;
 }
 
 /// No values, only what each tensor must look like and mean: what a configuration promises.
@@ -25,6 +27,7 @@ impl Storage for Shapes {
     type Vector = Shape<VectorRole>;
     type Rows = ();
     type DeltaBlock = ();
+    type KvBlock = ();
 }
 
 /// A tensor that a configuration promises.
@@ -52,6 +55,7 @@ impl Storage for Mapped {
     type Vector = StoredVector;
     type Rows = ();
     type DeltaBlock = ();
+    type KvBlock = ();
 }
 
 /// A small tensor as a source has it.

@@ -64,8 +64,8 @@ fn the_json_object_has_all_there_is_to_say() {
     }
     let memory = &found["memory"];
     assert_eq!(memory["context"], 10);
-    // Keys and values of one layer with one head of 8, in single precision.
-    assert_eq!(memory["kv_cache"], 2 * 8 * 4 * 10);
+    // Keys and values of one layer with one head of 8, in single precision, in blocks of 32 positions.
+    assert_eq!(memory["kv_cache"], 2 * 8 * 4 * 32);
     let parts = ["mapped", "packed", "vectors", "kv_cache", "delta_state", "activations"];
     let sum: u64 = parts.iter().map(|part| memory[part].as_u64().unwrap()).sum();
     assert_eq!(memory["total"], sum);

@@ -2,21 +2,24 @@
 //!
 //! Every kernel takes an [`Isa`], which only detection can make, and plain row-major `f32` slices. Every output row
 //! depends on its own inputs only: its bits do not change with the number of rows in a call, with the number of
-//! threads, or with the instruction set. Kernels run on the current Rayon pool, or on the calling thread alone where
-//! the work would not pay for waking another.
+//! threads, or with the instruction set. Kernels run on the threads of the [`Pool`] that they are called in, or on the
+//! calling thread alone where the work would not pay for waking another.
 
 mod add_assign;
 mod arena;
 mod attend;
 mod causal_conv;
+mod columns;
 mod delta_rule;
 mod embed;
 mod exp;
 mod gated_norm;
 mod isa;
+mod kv_block;
 mod log_sum_exp;
 mod matmul;
 mod matmul_q4;
+mod pool;
 mod read;
 mod rms_norm;
 mod rope;
@@ -35,11 +38,14 @@ pub use delta_rule::{DELTA_CHUNK, DeltaChunk, DeltaInputs, DeltaMemory, DeltaSha
 pub use embed::embed;
 pub use gated_norm::gated_norm;
 pub use isa::Isa;
+pub use kv_block::{KV_BLOCK, KvBlock};
 pub use log_sum_exp::{LogSumExp, kl_divergence, log_sum_exp};
 pub use matmul::{Product, WeightSlice, Weights, matmul};
-pub use matmul_q4::{PANEL_ROWS, Panel, Panels, pack_rows};
+pub use matmul_q4::{PANEL_ROWS, Panel, Panels, pack};
+pub use pool::Pool;
 pub use read::read;
 pub use rms_norm::{rms_norm, rms_norm_in_place};
 pub use rope::{RopeAngles, RopeTable, rope};
 pub use sigmoid_gate::sigmoid_gate;
 pub use silu_mul::silu_mul;
+pub use split::map;

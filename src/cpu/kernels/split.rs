@@ -3,11 +3,9 @@
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use rayon::prelude::*;
-
+use super::pool;
 use super::simd::Line;
 
 /// The least work that pays for waking another thread, in elements of an elementwise kernel: some 10 µs.
@@ -17,27 +15,28 @@ const LEAST_ELEMENTS: usize = 16 * 1024;
 /// neighbours, from the first to the last, so that what is prefetched beyond a task belongs to the next; whoever is done
 /// takes from the ends of the others' shares.
 ///
-/// Whoever finds no task left waits here until the last one is done. Rayon would let it fall asleep after some 10 µs,
-/// which is less than tasks differ by, and to wake it for the next kernel takes 25 µs of the thread that does it and 50
-/// until it works.
-///
 /// # Panics
 ///
 /// Where there are 2^32 tasks or more.
 pub(super) fn each(count: usize, work: impl Fn(usize) + Sync) {
-    let threads = rayon::current_num_threads();
+    let threads = pool::threads();
+    if threads == 1 || count < 2 {
+        return (0..count).for_each(work);
+    }
     let shares: Vec<_> = (0..threads).map(|i| Share::new(i * count / threads..(i + 1) * count / threads)).collect();
-    let unfinished = AtomicUsize::new(count);
-    (0..threads).into_par_iter().with_max_len(1).for_each(|own| {
+    pool::on_all(|own| {
         let stolen = || (1..threads).find_map(|i| shares[(own + i) % threads].last());
         while let Some(index) = shares[own].first().or_else(stolen) {
-            let _finished = Finished(&unfinished);
             work(index);
         }
-        while unfinished.load(Ordering::Acquire) > 0 {
-            thread::yield_now();
-        }
     });
+}
+
+/// What `work` makes of every index below `count`, in their order, made as [`each`] does.
+pub fn map<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let mut made: Vec<Option<T>> = (0..count).map(|_| None).collect();
+    chunks(&mut made, 1, |index, made| made[0] = Some(work(index)));
+    made.into_iter().flatten().collect()
 }
 
 /// The tasks from `start` to `end` that nobody has taken yet, as `start << 32 | end`.
@@ -66,17 +65,8 @@ impl Share {
             let (start, end) = bounds(share);
             (start < end).then(|| share.wrapping_add(step))
         };
-        // Which task it is says nothing of what else is in memory: the pool hands over all of that.
+        // Which task it is says nothing of what else is in memory: entering the round and leaving it does that.
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, some_left).ok().map(bounds)
-    }
-}
-
-/// Counts a task as finished when it is dropped: a task that panics must not keep the others waiting.
-struct Finished<'a>(&'a AtomicUsize);
-
-impl Drop for Finished<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -89,14 +79,14 @@ pub(super) fn rows<T: Send>(out: &mut [T], width: usize, work: impl Fn(usize, &m
 ///
 /// Rows must not depend on each other: where the parts end changes with the number of threads.
 pub(super) fn costly_rows<T: Send>(out: &mut [T], width: usize, cost: usize, work: impl Fn(usize, &mut [T]) + Sync) {
-    if out.len() * cost < 2 * LEAST_ELEMENTS || rayon::current_num_threads() == 1 {
+    if out.len() * cost < 2 * LEAST_ELEMENTS || pool::threads() == 1 {
         if !out.is_empty() {
             work(0, out);
         }
         return;
     }
     // A few parts for each thread, so that one delayed thread does not hold up the others.
-    let parts = (out.len() * cost / LEAST_ELEMENTS).min(4 * rayon::current_num_threads());
+    let parts = (out.len() * cost / LEAST_ELEMENTS).min(4 * pool::threads());
     let per_part = (out.len() / width).div_ceil(parts);
     chunks(out, per_part * width, |part, rows| work(part * per_part, rows));
 }
@@ -149,7 +139,7 @@ impl<'a, T> Disjoint<'a, T> {
 
 /// Lends `work` scratch lines that stay allocated with the thread. What is in them is left over from earlier loans.
 ///
-/// `work` must not wait for other Rayon jobs: the thread could meanwhile run one that borrows the scratch again.
+/// `work` must not borrow the scratch again.
 pub(super) fn with_scratch(lines: usize, work: impl FnOnce(&mut [Line])) {
     thread_local! {
         static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
@@ -165,6 +155,7 @@ pub(super) fn with_scratch(lines: usize, work: impl FnOnce(&mut [Line])) {
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
     use crate::cpu::kernels::testing::on_threads;
@@ -189,6 +180,13 @@ mod tests {
                 chunks(&mut out, 6, |index, chunk| chunk.iter_mut().for_each(|element| *element += 1 + index))
             });
             assert!(out.iter().enumerate().all(|(place, element)| *element == 1 + place / 6), "{out:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_made_lies_in_order() {
+        for threads in 1..4 {
+            assert_eq!(on_threads(threads, || map(30, |index| 2 * index)), (0..60).step_by(2).collect::<Vec<_>>());
         }
     }
 

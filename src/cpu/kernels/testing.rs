@@ -1,5 +1,7 @@
 //! What the kernels' tests share.
 
+use super::pool::Pool;
+
 /// Reproducible numbers in -1..1, roughly bell-shaped.
 pub(super) fn noise(seed: u64, len: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d;
@@ -29,7 +31,7 @@ pub(super) fn assert_same_bits(a: &[f32], b: &[f32]) {
     }
 }
 
-/// Runs `work` on a Rayon pool of its own.
-pub(super) fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a thread pool").install(work)
+/// Runs `work` on a pool of its own.
+pub(super) fn on_threads<T>(threads: usize, work: impl FnOnce() -> T) -> T {
+    Pool::new(threads).expect("threads").run(work)
 }

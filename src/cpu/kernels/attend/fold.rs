@@ -1,6 +1,6 @@
 //! Putting the segments of rows together.
 
-use super::{Call, Running, SEGMENT, Tile};
+use super::call::{Call, Running, SEGMENT, Tile};
 use crate::cpu::kernels::exp::exp;
 use crate::cpu::kernels::simd::per_isa;
 
@@ -32,7 +32,7 @@ per_isa! {
 
 per_isa! {
     /// Divides every row by its sum.
-    pub(super) fn divide(_simd, call: &Call<'_>, total: &mut Running<'_>) {
+    pub(super) fn divide_by_sums(_simd, call: &Call<'_>, total: &mut Running<'_>) {
         for (row, sum) in total.out.chunks_exact_mut(call.shape.lines()).zip(&*total.sum) {
             for line in row {
                 for x in &mut line.0 {

@@ -1,6 +1,6 @@
 //! Adding the values of a block to the outputs of its rows.
 
-use super::Scores;
+use super::call::Scores;
 use crate::cpu::kernels::simd::{LANES, Line, Simd};
 
 /// What is added to the outputs of some rows.

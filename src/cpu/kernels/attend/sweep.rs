@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use super::call::{AttendShape, BLOCK, Call, Running, SEGMENT, Scores, Tile};
 use super::panel::Panel;
-use super::{AttendShape, BLOCK, Call, Running, SEGMENT, Scores, Tile};
 use crate::cpu::kernels::exp::exp;
 use crate::cpu::kernels::simd::{LANES, Line, Simd, flat_mut, per_isa};
 
@@ -61,13 +61,10 @@ impl Block<'_, '_> {
             self.score(simd, &rows, row, seen);
         }
         let scratch = Scratch::over(self.scratch, self.call.shape, self.running.max.len());
-        if rows.start == 0 {
-            let keys = &self.call.keys[self.tile.kv_head];
-            prefetch(
-                simd,
-                &keys[((self.start + BLOCK) * self.call.shape.head_dim).min(keys.len())..],
-                BLOCK * self.call.shape.head_dim,
-            );
+        if rows.start == 0
+            && let Some(next) = self.call.blocks.get(self.start / BLOCK + 1)
+        {
+            prefetch(simd, next.keys(self.tile.kv_head), BLOCK * self.call.shape.head_dim);
         }
         for row in rows.clone() {
             let (max, sum) = (&mut self.running.max[row], &mut self.running.sum[row]);
@@ -94,8 +91,8 @@ impl Block<'_, '_> {
         for (i, query) in queries.iter_mut().enumerate() {
             *query = &scratch.queries[(row + i).min(rows.end - 1) * lines..][..lines];
         }
-        let block = &self.call.keys[self.tile.kv_head][self.start * n..][..seen * n];
-        let values = &self.call.values[self.tile.kv_head][self.start * n..];
+        let block = self.call.blocks[self.start / BLOCK];
+        let (block, values) = (&block.keys(self.tile.kv_head)[..seen * n], block.values(self.tile.kv_head));
         for position in (0..seen).step_by(SIDE) {
             if row == 0 {
                 // One after the other, keys and values would each wait for memory, and the other way round.
@@ -129,7 +126,7 @@ impl Block<'_, '_> {
     fn accumulate<S: Simd, const R: usize>(&mut self, simd: S, row: usize, seen: usize) {
         let n = self.call.shape.head_dim;
         let lines = self.call.shape.lines();
-        let values = &self.call.values[self.tile.kv_head][self.start * n..][..seen * n];
+        let values = &self.call.blocks[self.start / BLOCK].values(self.tile.kv_head)[..seen * n];
         let scratch = Scratch::over(self.scratch, self.call.shape, self.running.max.len());
         let (scores, factors) = (&scratch.scores[row..row + R], &scratch.factors[row..row + R]);
         let panel = Panel { values, head_dim: n, scores, factors };
@@ -171,8 +168,7 @@ pub(super) fn pack_queries(call: &Call<'_>, tile: &Tile, scratch: &mut [Line]) {
     let (n, group) = (call.shape.head_dim, call.shape.group());
     let lines = call.shape.lines();
     for (query, rows) in tile.queries.clone().zip(scratch.chunks_exact_mut(group * lines)) {
-        let queries = &call.queries[call.start(tile, query)..][..group * n];
-        for (from, to) in queries.chunks_exact(n).zip(rows.chunks_exact_mut(lines)) {
+        for (from, to) in call.queries(tile, query).chunks_exact(n).zip(rows.chunks_exact_mut(lines)) {
             let to = flat_mut(to);
             to[..n].copy_from_slice(from);
             to[n..].fill(0.0);

@@ -8,17 +8,15 @@ use crate::cpu::kernels::testing::{assert_close, assert_same_bits, noise, on_thr
 struct Case {
     shape: AttendShape,
     queries: Vec<f32>,
-    keys: Vec<Vec<f32>>,
-    values: Vec<Vec<f32>>,
+    /// `[positions, kv_heads, head_dim]`
+    keys: Vec<f32>,
+    values: Vec<f32>,
     first: usize,
 }
 
 impl Case {
     fn new(shape: AttendShape, first: usize, rows: usize, seed: u64) -> Self {
-        let cache = |seed: u64| {
-            let heads = (0..shape.kv_heads as u64).map(|i| noise(seed + i, (first + rows) * shape.head_dim));
-            heads.collect()
-        };
+        let cache = |seed: u64| noise(seed, (first + rows) * shape.kv_heads * shape.head_dim);
         Self {
             shape,
             // Large enough that some positions stand out.
@@ -29,15 +27,34 @@ impl Case {
         }
     }
 
+    /// The cache, with what must not be read in the places after the last position.
+    fn blocks(&self) -> Vec<Arc<KvBlock>> {
+        let width = self.shape.kv_heads * self.shape.head_dim;
+        let poison = vec![f32::NAN; width];
+        let parts = self.keys.chunks(KV_BLOCK * width).zip(self.values.chunks(KV_BLOCK * width));
+        let block = |(keys, values): (&[f32], &[f32])| {
+            let mut block = KvBlock::new(self.shape.kv_heads, self.shape.head_dim);
+            let rows = keys.chunks(width).zip(values.chunks(width)).chain(std::iter::repeat((&*poison, &*poison)));
+            rows.take(KV_BLOCK).enumerate().for_each(|(place, (keys, values))| block.write(place, keys, values));
+            Arc::new(block)
+        };
+        parts.map(block).collect()
+    }
+
     /// The outputs of calls of `part` rows.
     fn run(&self, isa: Isa, part: usize) -> Vec<f32> {
+        let blocks = self.blocks();
         let mut out = vec![0.0; self.queries.len()];
         let part_len = part * self.shape.heads * self.shape.head_dim;
         for (i, out) in out.chunks_mut(part_len).enumerate() {
             let queries = &self.queries[i * part_len..][..out.len()];
-            attend(isa, self.shape, queries, &self.keys, &self.values, self.first + i * part, out);
+            attend(isa, self.shape, queries, &blocks, self.first + i * part, out);
         }
         out
+    }
+
+    fn of_head<'a>(&self, cache: &'a [f32], kv_head: usize) -> impl Iterator<Item = &'a [f32]> + use<'a> {
+        cache.chunks(self.shape.head_dim).skip(kv_head).step_by(self.shape.kv_heads)
     }
 
     /// The definition in f64.
@@ -47,15 +64,16 @@ impl Case {
         for (i, q) in self.queries.chunks(n).enumerate() {
             let (row, head) = (i / self.shape.heads, i % self.shape.heads);
             let kv_head = head / self.shape.group();
-            let seen = (self.first + row + 1) * n;
-            let scores: Vec<f64> = self.keys[kv_head][..seen]
-                .chunks(n)
+            let seen = self.first + row + 1;
+            let scores: Vec<f64> = self
+                .of_head(&self.keys, kv_head)
+                .take(seen)
                 .map(|k| q.iter().zip(k).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum::<f64>() / (n as f64).sqrt())
                 .collect();
             let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
             let mut mean = vec![0.0; n];
-            for (score, v) in scores.iter().zip(self.values[kv_head].chunks(n)) {
+            for (score, v) in scores.iter().zip(self.of_head(&self.values, kv_head)) {
                 let share = (score - max).exp() / sum;
                 mean.iter_mut().zip(v).for_each(|(mean, &v)| *mean += share * f64::from(v));
             }

@@ -8,11 +8,12 @@
 
 use std::ops::Range;
 
+use super::super::columns::Columns;
 use super::super::isa::Isa;
 use super::super::simd::{LANES, Line, Simd, flat, flat_mut, per_isa};
 use super::super::split::with_scratch;
 use super::tile::{Element, load_part, multiply, rows_from, write};
-use super::{Shared, WeightSlice};
+use super::weights::WeightSlice;
 use crate::quant::dequantize;
 
 /// Rows of weights in a block: 448 kB widened where rows have 3584 columns, a quarter of a second-level cache.
@@ -24,22 +25,15 @@ const MOST_TILE_ROWS: usize = 6;
 /// Columns in a chunk: 6 rows of `x` take 24 kB, half a first-level cache.
 const CHUNK_COLS: usize = 1024;
 
-/// Fills the columns `rows` of the product for all rows of `x`.
-pub(super) fn rows(
-    isa: Isa,
-    x: &[f32],
-    cols: usize,
-    weights: WeightSlice<'_>,
-    product: &Shared<'_>,
-    rows: Range<usize>,
-) {
-    let lines = cols.div_ceil(LANES);
+/// Fills columns of the product of all rows of `x` and the weights.
+pub(super) fn rows(isa: Isa, x: &[f32], cols: usize, weights: WeightSlice<'_>, out: &mut Columns<'_>) {
+    let (rows, lines) = (out.range(), cols.div_ceil(LANES));
     with_scratch(BLOCK_ROWS * (lines + MOST_TILE_ROWS), |scratch| {
         let (block, unfinished) = scratch.split_at_mut(BLOCK_ROWS * lines);
         for first in rows.clone().step_by(BLOCK_ROWS) {
             let rows = first..rows.end.min(first + BLOCK_ROWS);
             let weights = weights.slice(rows.start * cols..rows.end * cols);
-            one_block(isa, x, cols, weights, product, rows, block, unfinished);
+            one_block(isa, x, cols, weights, out, rows, block, unfinished);
         }
     });
 }
@@ -50,16 +44,16 @@ per_isa! {
         x: &[f32],
         cols: usize,
         weights: WeightSlice<'_>,
-        product: &Shared<'_>,
+        out: &mut Columns<'_>,
         rows: Range<usize>,
         block: &mut [Line],
         unfinished: &mut [Line],
     ) {
         widen(simd, weights, cols, block);
         if S::WIDE {
-            all_rows::<S, MOST_TILE_ROWS, 4>(simd, x, cols, product, rows, flat(block), unfinished);
+            all_rows::<S, MOST_TILE_ROWS, 4>(simd, x, cols, out, rows, flat(block), unfinished);
         } else {
-            all_rows::<S, 3, 2>(simd, x, cols, product, rows, flat(block), unfinished);
+            all_rows::<S, 3, 2>(simd, x, cols, out, rows, flat(block), unfinished);
         }
     }
 }
@@ -69,13 +63,13 @@ fn all_rows<S: Simd, const M: usize, const N: usize>(
     simd: S,
     x: &[f32],
     cols: usize,
-    product: &Shared<'_>,
+    out: &mut Columns<'_>,
     rows: Range<usize>,
     block: &[f32],
     unfinished: &mut [Line],
 ) {
     for start in (0..x.len() / cols).step_by(M) {
-        meet::<S, M, N>(simd, x, cols, start, block, unfinished, product, rows.clone());
+        meet::<S, M, N>(simd, x, cols, start, block, unfinished, out, rows.clone());
     }
 }
 
@@ -119,7 +113,7 @@ fn meet<S: Simd, const M: usize, const N: usize>(
     start: usize,
     block: &[f32],
     unfinished: &mut [Line],
-    product: &Shared<'_>,
+    out: &mut Columns<'_>,
     rows: Range<usize>,
 ) {
     let (m, pitch) = (x.len() / cols, cols.next_multiple_of(LANES));
@@ -142,8 +136,7 @@ fn meet<S: Simd, const M: usize, const N: usize>(
                 continue;
             }
             let columns = rows.start + first..rows.start + (first + N).min(rows.len());
-            // SAFETY: each task has columns of its own.
-            unsafe { write(simd, &tile, product, start, m, columns) };
+            write(simd, &tile, out, start, columns);
         }
     }
 }

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
+use super::super::columns::Columns;
 use super::super::simd::{LANES, Simd};
-use super::Shared;
 
 /// A type that weights are stored in, and how sixteen of them are widened.
 pub(super) trait Element: Copy {
@@ -128,24 +128,17 @@ pub(super) fn multiply<S: Simd, W: Element, const M: usize, const N: usize>(
     *sums = tile;
 }
 
-/// Finishes the sums of a tile whose first row of `x` is `start` of `m`, and writes them to `columns` of the product.
-///
-/// # Safety
-/// No other thread writes these columns meanwhile.
+/// Finishes the sums of a tile whose first row of `x` is `start`, and writes them to `columns` of the product.
 #[inline(always)]
-pub(super) unsafe fn write<S: Simd, const M: usize, const N: usize>(
+pub(super) fn write<S: Simd, const M: usize, const N: usize>(
     simd: S,
     tile: &[[S::V; N]; M],
-    product: &Shared<'_>,
+    out: &mut Columns<'_>,
     start: usize,
-    m: usize,
     columns: Range<usize>,
 ) {
-    for (row, sums) in finish(simd, tile).iter().enumerate().take(m - start) {
-        let at = (start + row) * product.stride;
-        // SAFETY: the caller's promise, and one piece is written at a time.
-        let out = unsafe { product.out.piece(at + columns.start..at + columns.end) };
-        out.copy_from_slice(&sums[..columns.len()]);
+    for (row, sums) in (start..out.rows()).zip(&finish(simd, tile)) {
+        out.row(row, columns.clone()).copy_from_slice(&sums[..columns.len()]);
     }
 }
 

@@ -1,9 +1,8 @@
 //! Activations rounded to eight bits, in the order in which tiles read them.
 
-use rayon::prelude::*;
-
 use super::super::isa::Isa;
 use super::super::simd::{LANES, Simd, per_isa};
+use super::super::split;
 use super::dot;
 use crate::quant::BLOCK_LEN;
 
@@ -24,6 +23,9 @@ pub(in super::super) struct Activations {
     /// In a row.
     pub(super) blocks: usize,
 }
+
+/// Activations that pay for another thread.
+const LEAST_ELEMENTS: usize = 32 * 1024;
 
 /// Cuts `rows` rows into tiles of `largest` and, at the end, of smaller powers of two: `(first, count)` of each.
 pub(super) fn tiles(rows: usize, largest: usize) -> impl Iterator<Item = (usize, usize)> {
@@ -50,11 +52,12 @@ impl Activations {
         self.sums.resize(count, 0.0);
         let largest = dot::largest_tile(isa);
         // Whole tiles are shared among threads, so that none writes into another's.
-        let part = largest * self.blocks;
-        let parts = self.codes.par_chunks_mut(part).zip(self.steps.par_chunks_mut(part));
-        let parts = parts.zip(self.sums.par_chunks_mut(part)).zip(x.par_chunks(largest * cols));
-        let least = (32 * 1024 / (largest * cols)).max(1);
-        parts.with_min_len(least).for_each(|(((codes, steps), sums), x)| {
+        let rows = largest * (LEAST_ELEMENTS / (largest * cols)).max(1);
+        let part = rows * self.blocks;
+        let parts = self.codes.chunks_mut(part).zip(self.steps.chunks_mut(part)).zip(self.sums.chunks_mut(part));
+        let mut parts: Vec<_> = parts.zip(x.chunks(rows * cols)).collect();
+        split::chunks(&mut parts, 1, |_, parts| {
+            let (((codes, steps), sums), x) = &mut parts[0];
             for (first, count) in tiles(x.len() / cols, largest) {
                 let tile = first * self.blocks..(first + count) * self.blocks;
                 let x = &x[first * cols..(first + count) * cols];

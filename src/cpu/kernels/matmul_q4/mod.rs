@@ -19,5 +19,5 @@ mod tests;
 mod tile;
 
 pub(super) use activations::Activations;
-pub use panel::{PANEL_ROWS, Panel, Panels, pack_rows};
+pub use panel::{PANEL_ROWS, Panel, Panels, pack};
 pub(super) use tile::rows;

@@ -4,6 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use half::f16;
 
 use super::super::simd::LANES;
+use super::super::split;
 use crate::quant::{BLOCK_LEN, Block};
 
 /// Rows in a panel: one for each lane.
@@ -110,13 +111,22 @@ impl<'a> Panels<'a> {
     }
 }
 
-/// Packs up to sixteen rows of `blocks` blocks each into as many panels.
+/// Packs the rows of a matrix, of `in_row` blocks each, on all threads.
 ///
 /// # Panics
-/// If there are more rows, or not whole ones, or `panels` are not as many as blocks in a row.
-pub fn pack_rows(rows: &[Block], panels: &mut [Panel]) {
+/// If `panels` are not as many as such a matrix has.
+pub fn pack(rows: &[Block], in_row: usize, panels: &mut [Panel]) {
+    assert!(in_row > 0 && rows.len().is_multiple_of(in_row), "{} blocks in rows of {in_row}", rows.len());
+    assert_eq!(panels.len(), Panels::count(rows.len() / in_row, in_row * BLOCK_LEN), "panels of {} blocks", rows.len());
+    split::chunks(panels, in_row, |group, panels| {
+        let first = group * PANEL_ROWS * in_row;
+        pack_rows(&rows[first..rows.len().min(first + PANEL_ROWS * in_row)], panels);
+    });
+}
+
+/// Packs up to sixteen rows of as many blocks as there are panels.
+fn pack_rows(rows: &[Block], panels: &mut [Panel]) {
     let blocks = panels.len();
-    assert!(blocks > 0 && rows.len().is_multiple_of(blocks) && rows.len() <= blocks * PANEL_ROWS);
     for (index, panel) in panels.iter_mut().enumerate() {
         *panel = Panel::zeroed();
         for (row, block) in rows[index..].iter().step_by(blocks).enumerate() {

@@ -20,9 +20,7 @@ impl Matrix {
         let blocks = quantize(weights, Encoding::Asymmetric, Search::MinMax).expect("finite weights");
         let in_row = cols / BLOCK_LEN;
         let mut panels = vec![bytemuck::Zeroable::zeroed(); Panels::count(rows, cols)];
-        for (rows, panels) in blocks.chunks(PANEL_ROWS * in_row).zip(panels.chunks_mut(in_row)) {
-            pack_rows(rows, panels);
-        }
+        pack(&blocks, in_row, &mut panels);
         Self { blocks, panels, rows, cols }
     }
 

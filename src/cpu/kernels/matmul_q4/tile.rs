@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::super::matmul::Shared;
+use super::super::columns::Columns;
 use super::super::simd::{LANES, Simd};
 use super::activations::{Activations, Codes, tiles};
 use super::dot::{Dot, per_dot_isa};
@@ -24,18 +24,19 @@ const CHUNK_BYTES: usize = 16 * 1024;
 const AHEAD: usize = 64;
 
 per_dot_isa! {
-    /// Fills the columns `rows` of the product for all rows of `x`. The first must begin a panel.
-    pub(in super::super) fn rows(dot, x: &Activations, weights: Panels<'_>, product: &Shared<'_>, rows: Range<usize>) {
+    /// Fills columns of the product of all rows of `x` and the weights. The first must begin a panel.
+    pub(in super::super) fn rows(dot, x: &Activations, weights: Panels<'_>, out: &mut Columns<'_>) {
+        let rows = out.range();
         let groups = (CACHED_BYTES / (x.blocks * size_of::<Panel>())).max(1);
         for first in rows.clone().step_by(groups * PANEL_ROWS) {
             let rows = first..rows.end.min(first + groups * PANEL_ROWS);
             for (start, count) in tiles(x.rows, D::LARGEST_TILE) {
                 match count {
-                    1 => tile::<D, 1>(dot, x, start, weights, product, rows.clone()),
-                    2 => tile::<D, 2>(dot, x, start, weights, product, rows.clone()),
-                    4 => tile::<D, 4>(dot, x, start, weights, product, rows.clone()),
-                    8 => tile::<D, 8>(dot, x, start, weights, product, rows.clone()),
-                    _ => tile::<D, 16>(dot, x, start, weights, product, rows.clone()),
+                    1 => tile::<D, 1>(dot, x, start, weights, out, rows.clone()),
+                    2 => tile::<D, 2>(dot, x, start, weights, out, rows.clone()),
+                    4 => tile::<D, 4>(dot, x, start, weights, out, rows.clone()),
+                    8 => tile::<D, 8>(dot, x, start, weights, out, rows.clone()),
+                    _ => tile::<D, 16>(dot, x, start, weights, out, rows.clone()),
                 }
             }
         }
@@ -48,7 +49,7 @@ fn tile<D: Dot, const M: usize>(
     x: &Activations,
     start: usize,
     weights: Panels<'_>,
-    product: &Shared<'_>,
+    out: &mut Columns<'_>,
     rows: Range<usize>,
 ) {
     let of_tile = start * x.blocks..(start + M) * x.blocks;
@@ -64,7 +65,7 @@ fn tile<D: Dot, const M: usize>(
             let mut totals = [dot.simd().splat(0.0); M];
             if chunk > 0 {
                 for (m, total) in totals.iter_mut().enumerate() {
-                    let out = out(product, start + m, columns.clone());
+                    let out = out.row(start + m, columns.clone());
                     *total = match out.as_array() {
                         Some(out) => dot.simd().load(out),
                         None => dot.simd().load_part(out),
@@ -73,7 +74,7 @@ fn tile<D: Dot, const M: usize>(
             }
             multiply::<D, M>(dot, &panels[blocks.clone()], codes, steps, sums, &mut totals);
             for (m, total) in totals.into_iter().enumerate() {
-                let out = out(product, start + m, columns.clone());
+                let out = out.row(start + m, columns.clone());
                 if let Some(out) = out.as_mut_array() {
                     dot.simd().store(total, out);
                 } else {
@@ -84,15 +85,6 @@ fn tile<D: Dot, const M: usize>(
             }
         }
     }
-}
-
-/// The part of a row of the result that a task writes.
-#[expect(clippy::mut_from_ref, reason = "tasks write columns of their own, one piece at a time")]
-#[inline(always)]
-fn out<'a>(product: &'a Shared<'_>, row: usize, columns: Range<usize>) -> &'a mut [f32] {
-    let at = row * product.stride;
-    // SAFETY: each task has columns of its own, and holds one piece at a time.
-    unsafe { product.out.piece(at + columns.start..at + columns.end) }
 }
 
 /// Adds to `totals` what a run of blocks gives.

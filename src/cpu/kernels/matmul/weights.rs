@@ -1,0 +1,105 @@
+//! Matrices as products read them.
+
+use std::ops::Range;
+
+use half::{bf16, f16};
+
+use super::super::matmul_q4::Panels;
+use crate::quant::{BLOCK_LEN, Block};
+
+/// A matrix in its storage type, row-major.
+#[derive(Clone, Copy, Debug)]
+pub enum WeightSlice<'a> {
+    /// Single precision.
+    F32(&'a [f32]),
+    /// Half precision.
+    F16(&'a [f16]),
+    /// The upper half of single precision.
+    Bf16(&'a [bf16]),
+    /// Four bits: `len` weights from the flat index `first` of a tensor on, which may lie within a block.
+    Q4 {
+        /// All blocks of the tensor.
+        blocks: &'a [Block],
+        /// The first weight.
+        first: usize,
+        /// How many.
+        len: usize,
+    },
+}
+
+impl<'a> WeightSlice<'a> {
+    /// The number of weights.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(weights) => weights.len(),
+            Self::F16(weights) => weights.len(),
+            Self::Bf16(weights) => weights.len(),
+            Self::Q4 { len, .. } => *len,
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Some of the weights.
+    ///
+    /// # Panics
+    /// If there are no such weights.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> WeightSlice<'a> {
+        match self {
+            Self::F32(weights) => WeightSlice::F32(&weights[range]),
+            Self::F16(weights) => WeightSlice::F16(&weights[range]),
+            Self::Bf16(weights) => WeightSlice::Bf16(&weights[range]),
+            Self::Q4 { blocks, first, len } => {
+                assert!(range.start <= range.end && range.end <= *len, "{range:?} of {len} weights");
+                WeightSlice::Q4 { blocks, first: first + range.start, len: range.len() }
+            }
+        }
+    }
+
+    /// Bytes that the weights take.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::F32(weights) => size_of_val(*weights),
+            Self::F16(weights) => size_of_val(*weights),
+            Self::Bf16(weights) => size_of_val(*weights),
+            Self::Q4 { len, .. } => len.div_ceil(BLOCK_LEN) * size_of::<Block>(),
+        }
+    }
+}
+
+/// A matrix, `[rows, cols]`.
+#[derive(Clone, Copy, Debug)]
+pub enum Weights<'a> {
+    /// In its storage type.
+    Stored(WeightSlice<'a>),
+    /// Of four bits, packed for the fast path.
+    Packed(Panels<'a>),
+}
+
+impl Weights<'_> {
+    /// The number of weights.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "matrices have rows")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Stored(weights) => weights.len(),
+            Self::Packed(panels) => panels.rows() * panels.cols(),
+        }
+    }
+
+    /// Bytes that the weights take.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Stored(weights) => weights.size(),
+            Self::Packed(panels) => panels.size(),
+        }
+    }
+}

@@ -21,6 +21,7 @@ mod tensor;
 mod tensor_file;
 mod text_stream;
 mod tokenizer;
+mod unused_settings;
 mod values;
 
 pub use chat::{ChatMessage, ChatOptions, ChatTemplate};

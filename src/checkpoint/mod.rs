@@ -17,10 +17,12 @@ mod rope;
 mod safetensors;
 mod source;
 mod stream;
+mod tables;
 mod tensor;
 mod tensor_file;
 mod text_stream;
 mod tokenizer;
+mod tokenizer_config;
 mod unused_settings;
 mod values;
 

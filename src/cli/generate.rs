@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -16,6 +17,7 @@ use serde_json::json;
 
 use super::output::{Form, Output, PendingFile};
 use super::prompt::{PromptArgs, tokenizer};
+use super::sampling::SamplingArgs;
 use super::{Backend, bench, interrupt, model, progress};
 
 /// New tokens where neither `-n` nor the checkpoint says how many, and nothing else ends the text.
@@ -31,9 +33,9 @@ pub(super) struct Args {
     model: Option<PathBuf>,
     #[command(flatten)]
     prompt: PromptArgs,
-    /// At most this many new tokens [default: the checkpoint's, or 512, as far as the context goes]
-    #[arg(short = 'n', long, value_name = "N")]
-    max_tokens: Option<usize>,
+    /// At most this many new tokens, as far as the context goes; -1 is all that fit [default: the checkpoint's, or 512]
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true)]
+    max_tokens: Option<NewTokens>,
     #[command(flatten)]
     sampling: SamplingArgs,
     /// Do not end at end-of-sequence tokens
@@ -48,8 +50,8 @@ pub(super) struct Args {
     /// Threads [default: one per core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Tokens of context, prompt and new ones together [default: the model's]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Tokens of context, prompt and new ones together; 0 is the model's [default: 0]
+    #[arg(short, long, value_name = "N")]
     ctx_size: Option<u32>,
     /// Keep activations in f32; unquantised checkpoints always do
     #[arg(long)]
@@ -68,59 +70,6 @@ pub(super) struct Args {
     trace: Option<PathBuf>,
 }
 
-/// How tokens are picked; what is not given comes from the checkpoint's generation_config.json.
-#[derive(clap::Args)]
-struct SamplingArgs {
-    /// Seed of the random numbers [default: random]
-    #[arg(short, long, value_name = "N")]
-    seed: Option<u64>,
-    /// Higher is more surprising; 0 always takes the likeliest token
-    #[arg(long, visible_alias = "temp", value_name = "T", allow_negative_numbers = true)]
-    temperature: Option<f32>,
-    /// Pick among this many likeliest tokens; 0 is all
-    #[arg(long, value_name = "K")]
-    top_k: Option<usize>,
-    /// Pick among the likeliest tokens that reach this probability together
-    #[arg(long, value_name = "P")]
-    top_p: Option<f32>,
-    /// Pick among tokens at least this times as likely as the likeliest
-    #[arg(long, value_name = "P")]
-    min_p: Option<f32>,
-    /// Divide the logits of tokens already in the prompt or the text
-    #[arg(long, value_name = "R")]
-    repeat_penalty: Option<f32>,
-    /// Lower the logits of tokens already in the new text
-    #[arg(long, value_name = "R", allow_negative_numbers = true)]
-    presence_penalty: Option<f32>,
-    /// Lower the logits of tokens for each time they are in the new text
-    #[arg(long, value_name = "R", allow_negative_numbers = true)]
-    frequency_penalty: Option<f32>,
-}
-
-impl SamplingArgs {
-    /// The flags, over the checkpoint's defaults, over those of transformers. Sampling is on where the checkpoint says
-    /// so, or a flag that only makes sense then is given.
-    fn over(&self, defaults: &GenerationConfig) -> Sampling {
-        let asked = self.temperature.is_some() || self.top_k.is_some() || self.top_p.is_some() || self.min_p.is_some();
-        let sampling = Sampling {
-            repetition_penalty: self.repeat_penalty.or(defaults.repetition_penalty).unwrap_or(1.0),
-            presence_penalty: self.presence_penalty.unwrap_or(0.0),
-            frequency_penalty: self.frequency_penalty.unwrap_or(0.0),
-            ..Sampling::default()
-        };
-        if !(defaults.do_sample || asked) {
-            return sampling;
-        }
-        Sampling {
-            temperature: self.temperature.or(defaults.temperature).unwrap_or(1.0),
-            top_k: self.top_k.or(defaults.top_k).unwrap_or(50),
-            top_p: self.top_p.or(defaults.top_p).unwrap_or(1.0),
-            min_p: self.min_p.or(defaults.min_p).unwrap_or(0.0),
-            ..sampling
-        }
-    }
-}
-
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (Backend::Auto | Backend::Cpu) = args.backend;
     if let Err(error) = args.sampling.over(&GenerationConfig::default()).validate() {
@@ -134,7 +83,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut checkpoint = model::open(args.model.as_deref())?;
     let prompt = args.prompt.encode(text, &checkpoint)?;
     let rules = args.rules(&checkpoint, &prompt.ids)?;
-    let seed = args.sampling.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    let seed = args.sampling.seed();
     let sampler = Sampler::new(args.sampling.over(&checkpoint.generation), seed)?;
     let transcript = args.transcript(&checkpoint)?;
 
@@ -175,25 +124,31 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 impl Args {
-    /// When to stop, once it is certain that the prompt and the new tokens fit the context.
+    /// When to stop, once it is certain that the prompt fits the context.
     fn rules(&self, checkpoint: &Checkpoint, prompt: &[u32]) -> anyhow::Result<StopRules> {
         let mut config = checkpoint.config.clone();
-        if let Some(context) = self.ctx_size.map(|context| context as usize) {
+        if let Some(context) = self.ctx_size.filter(|&context| context > 0).map(|context| context as usize) {
             let most = config.max_position_embeddings;
             if context > most {
-                bail!("--ctx-size is {context}: expected 1 to {most}, the model's max_position_embeddings");
+                bail!("--ctx-size is {context}: expected 0 to {most}, the model's max_position_embeddings");
             }
             config.max_position_embeddings = context;
         }
-        let left = config.max_position_embeddings.saturating_sub(prompt.len());
-        let usual = checkpoint.generation.max_new_tokens.unwrap_or(DEFAULT_NEW_TOKENS);
-        let eos = if self.ignore_eos { &[] } else { checkpoint.eos_token_ids() };
-        let rules = StopRules {
-            max_new_tokens: Some(self.max_tokens.unwrap_or(usual.min(left.max(1)))),
-            eos_token_ids: eos.to_vec(),
+        let ends = if self.ignore_eos { Vec::new() } else { checkpoint.end_tokens(self.prompt.is_chat()) };
+        for end in &ends {
+            tracing::info!("{end}");
+        }
+        let max_new_tokens = match self.max_tokens {
+            Some(NewTokens(asked)) => asked,
+            None => Some(checkpoint.generation.max_new_tokens.unwrap_or(DEFAULT_NEW_TOKENS)),
         };
-        rules.room(prompt, &config)?;
-        Ok(rules)
+        let rules = StopRules { max_new_tokens, eos_token_ids: ends.iter().map(|end| end.id).collect() };
+        let room = rules.room(prompt, &config)?;
+        if let Some(NewTokens(Some(asked))) = self.max_tokens.filter(|&NewTokens(asked)| asked > Some(room)) {
+            let (read, context) = (prompt.len(), config.max_position_embeddings);
+            tracing::warn!("-n is {asked}: after {read} tokens of the prompt, a context of {context} leaves {room}");
+        }
+        Ok(StopRules { max_new_tokens: Some(room), ..rules })
     }
 
     fn transcript(&self, checkpoint: &Checkpoint) -> anyhow::Result<Option<Transcript>> {
@@ -202,6 +157,22 @@ impl Args {
         }
         let stream = checkpoint.tokenizer.as_ref().map(loquent::checkpoint::Tokenizer::stream);
         Ok(stream.map(|stream| Transcript::new(stream, self.stop.clone())))
+    }
+}
+
+/// How many new tokens there may be, `None` for as many as fit.
+#[derive(Clone, Copy, Debug)]
+struct NewTokens(Option<usize>);
+
+impl FromStr for NewTokens {
+    type Err = String;
+
+    /// llama.cpp knows two words for "as many as fit", -1 and -2, which differ where a context moves along with its text.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "-1" | "-2" => Ok(Self(None)),
+            _ => text.parse().map(|count| Self(Some(count))).map_err(|_| format!("expected -1 to {}", usize::MAX)),
+        }
     }
 }
 
@@ -245,6 +216,7 @@ impl Run {
                 Some(Finished(FinishReason::NonFinite)) => {
                     bail!("the model's weights overflow on this prompt: expected finite logits, found none")
                 }
+                Some(Finished(other)) => bail!("the sequence ended for another reason: {other:?}"),
                 None if progress == Progress::Idle => bail!("the sequence was dropped before it ended"),
                 None => {}
             }

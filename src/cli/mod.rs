@@ -11,6 +11,7 @@ mod progress;
 mod prompt;
 mod quantize;
 mod random;
+mod sampling;
 
 use std::io;
 use std::process::ExitCode;

@@ -10,8 +10,12 @@ use loquent::checkpoint::{ChatMessage, ChatOptions, Checkpoint, Tokenizer};
 #[derive(clap::Args)]
 pub(super) struct PromptArgs {
     /// The text to continue; read from stdin if there is none
+    #[arg(value_name = "PROMPT", conflicts_with_all = ["text", "file", "prompt_ids"])]
+    positional: Option<String>,
+    /// The text to continue, which may begin with a hyphen here
+    #[arg(short = 'p', long = "prompt", value_name = "TEXT", allow_hyphen_values = true)]
     #[arg(conflicts_with_all = ["file", "prompt_ids"])]
-    prompt: Option<String>,
+    text: Option<String>,
     /// Read the text from a file, `-` for stdin
     #[arg(short, long, value_name = "FILE", conflicts_with = "prompt_ids")]
     file: Option<PathBuf>,
@@ -36,7 +40,12 @@ pub(super) struct EncodedPrompt {
 impl PromptArgs {
     /// Reads the text, if it is text and not ids.
     pub(super) fn read(&self) -> anyhow::Result<Option<String>> {
-        if self.prompt_ids.is_some() { Ok(None) } else { self.text().map(Some) }
+        if self.prompt_ids.is_some() { Ok(None) } else { self.read_text().map(Some) }
+    }
+
+    /// Whether the text is a message of a conversation.
+    pub(super) fn is_chat(&self) -> bool {
+        self.chat
     }
 
     /// Turns the text, or the ids given instead, into tokens of the checkpoint.
@@ -59,8 +68,8 @@ impl PromptArgs {
         Ok(EncodedPrompt { ids: tokenizer.encode(&rendered, false)?, shown: String::new() })
     }
 
-    fn text(&self) -> anyhow::Result<String> {
-        match (&self.prompt, &self.file) {
+    fn read_text(&self) -> anyhow::Result<String> {
+        match (self.positional.as_ref().or(self.text.as_ref()), &self.file) {
             (Some(prompt), _) => Ok(prompt.clone()),
             (None, Some(file)) if file.as_os_str() != "-" => read_text(file).map(without_newline),
             (None, None) if std::io::stdin().is_terminal() => {

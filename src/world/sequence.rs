@@ -39,35 +39,35 @@ pub struct Tokens {
 /// When a sequence ends, besides running into the model's `max_position_embeddings`.
 #[derive(Component, Clone, Debug, Default)]
 pub struct StopRules {
-    /// Ends with [`FinishReason::Length`] at this many new tokens; `Some(0)` reads the prompt and picks nothing.
+    /// Ends with [`FinishReason::Length`] at this many new tokens, or earlier at the model's last position; `Some(0)` reads
+    /// the prompt and picks nothing.
     pub max_new_tokens: Option<usize>,
     /// Ends with [`FinishReason::Stop`] at any of these; usually the checkpoint's, empty to ignore them.
     pub eos_token_ids: Vec<u32>,
 }
 
 impl StopRules {
-    /// How many tokens may be generated after `prompt` tokens.
+    /// How many tokens may be generated after `prompt`: as many as the rules allow and the model has positions for.
     ///
     /// # Errors
-    /// What makes the prompt impossible to run with these rules on this model.
+    /// What makes the prompt impossible to run on this model, however few new tokens are asked for.
     pub fn room(&self, prompt: &[u32], config: &ModelConfig) -> Result<usize, Refusal> {
-        let available = config.max_position_embeddings;
+        let context = config.max_position_embeddings;
         if prompt.is_empty() {
             return Err(Refusal::EmptyPrompt);
         }
         if let Some((index, &id)) = prompt.iter().enumerate().find(|&(_, &id)| id as usize >= config.vocab_size) {
             return Err(Refusal::UnknownToken { index, id, vocab_size: config.vocab_size });
         }
-        let wanted = self.max_new_tokens.unwrap_or_else(|| available.saturating_sub(prompt.len()));
-        if prompt.len().checked_add(wanted).is_none_or(|total| total > available) {
-            return Err(Refusal::ContextOverflow { prompt: prompt.len(), new: wanted, context: available });
-        }
-        Ok(wanted)
+        let wanted = self.max_new_tokens.unwrap_or(usize::MAX);
+        let left = context.checked_sub(prompt.len()).filter(|&left| left > 0 || wanted == 0);
+        left.map(|left| wanted.min(left)).ok_or(Refusal::ContextOverflow { prompt: prompt.len(), context })
     }
 }
 
 /// Why a prompt cannot be run at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refusal {
     /// There is nothing to continue.
     #[error("the prompt is empty: expected at least one token")]
@@ -82,14 +82,12 @@ pub enum Refusal {
         /// One past the largest id.
         vocab_size: usize,
     },
-    /// More positions than there are.
-    #[error("the context would overflow: {prompt} prompt tokens and {new} new ones, where {context} fit")]
+    /// The prompt takes all positions there are, or more.
+    #[error("the prompt leaves no room for a new token: it has {prompt} tokens, and the context has {context}")]
     ContextOverflow {
         /// Tokens in the prompt.
         prompt: usize,
-        /// New tokens asked for.
-        new: usize,
-        /// Tokens that fit.
+        /// Positions, for the prompt and new tokens together.
         context: usize,
     },
 }
@@ -111,6 +109,7 @@ pub struct Finished(pub FinishReason);
 
 /// Why a sequence ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FinishReason {
     /// An end-of-sequence token or a stop string.
     Stop,

@@ -171,7 +171,7 @@ impl FromStr for NewTokens {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "-1" | "-2" => Ok(Self(None)),
-            _ => text.parse().map(|count| Self(Some(count))).map_err(|_| format!("expected -1 to {}", usize::MAX)),
+            _ => text.parse().map(|count| Self(Some(count))).map_err(|_| "expected -1, or how many".to_owned()),
         }
     }
 }

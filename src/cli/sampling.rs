@@ -44,7 +44,7 @@ impl FromStr for Seed {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "-1" => Ok(Self(None)),
-            _ => text.parse().map(|seed| Self(Some(seed))).map_err(|_| format!("expected -1 to {}", u64::MAX)),
+            _ => text.parse().map(|seed| Self(Some(seed))).map_err(|_| "expected -1, or a whole number".to_owned()),
         }
     }
 }

@@ -91,11 +91,12 @@ fn settings_that_would_change_the_output_elsewhere_are_warned_of_once_by_name() 
     ] {
         let log = log_of(&json!({"do_sample": true, field: value, "top_k": 5}));
         assert_eq!(log.matches("WARN").count(), 1, "{field}: {log}");
-        assert!(log.contains("generation_config.json") && log.contains(&format!("`{field}` = ")), "{log}");
+        assert!(log.contains("generation_config.json") && log.contains(&format!("`{field}`")), "{log}");
         assert!(!log.contains("do_sample") && !log.contains("top_k"), "{log}");
     }
     let log = log_of(&json!({"num_beams": 4, "typical_p": 1.0, "penalty_alpha": 0.6}));
-    assert!(log.contains("`num_beams` = 4, `penalty_alpha` = 0.6") && !log.contains("typical_p"), "{log}");
+    assert!(log.contains("`num_beams`") && log.contains("found 4") && log.contains("`penalty_alpha`"), "{log}");
+    assert!(!log.contains("typical_p"), "{log}");
 }
 
 #[test]
@@ -112,8 +113,8 @@ fn settings_that_change_nothing_are_not_warned_of() {
 }
 
 #[test]
-fn a_file_of_nothing_but_unknown_settings_fills_one_line() {
+fn a_file_of_nothing_but_unknown_settings_does_not_flood_the_log() {
     let many: serde_json::Map<String, Value> = (0..1000).map(|index| (format!("field {index}"), json!(1))).collect();
     let log = log_of(&Value::Object(many));
-    assert!(log.lines().count() == 1 && log.len() < 1000 && log.contains('…'), "{log}");
+    assert!(log.lines().count() == 17 && log.contains("984 more"), "{log}");
 }

@@ -5,7 +5,7 @@ mod tiny_checkpoint;
 
 use std::path::Path;
 
-use loquent::checkpoint::{ChatMessage, ChatOptions, Checkpoint, Tokenizer};
+use loquent::checkpoint::{ChatMessage, ChatOptions, Checkpoint, Examination, Tokenizer};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tiny_checkpoint::{TinyCheckpoint, tokenizer};
@@ -216,5 +216,16 @@ fn ids_that_the_configuration_cannot_give_are_refused() {
         (json!({"extra_special_tokens": "a"}), ["`extra_special_tokens`", "an array or an object of tokens", "\"a\""]),
     ] {
         configured(&config).assert_refused("tokenizer_config.json", &parts);
+    }
+}
+
+#[test]
+fn a_fault_of_the_configuration_is_found_once() {
+    for fault in ["{", r#"{"eos_token": 3}"#, r#"{"added_tokens_decoder": {"271": {"content": "<|far|>"}}}"#] {
+        let tiny = TinyCheckpoint::new();
+        tiny.write("tokenizer_config.json", fault);
+        let faults = Examination::of(tiny.path()).expect("a directory").faults;
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].to_string().contains("tokenizer_config.json"), "{}", faults[0]);
     }
 }

@@ -33,9 +33,9 @@ pub struct GenerationConfig {
 }
 
 impl GenerationConfig {
-    /// Reads the file if there is one; all fields are open if not.
-    pub(super) fn load(source: Source<'_>, vocab_size: usize) -> Result<Self, CheckpointError> {
-        let Some(text) = source.text(FILE, LARGEST)? else { return Ok(Self::default()) };
+    /// Reads the file if there is one; all fields are open if not. With what the file says besides that has no effect.
+    pub(super) fn load(source: Source<'_>, vocab_size: usize) -> Result<(Self, Vec<CheckpointError>), CheckpointError> {
+        let Some(text) = source.text(FILE, LARGEST)? else { return Ok((Self::default(), Vec::new())) };
         let path = source.path(FILE);
         let value = json::parse(&path, &text)?;
         let fields = Fields::of(&path, &value)?;
@@ -50,8 +50,7 @@ impl GenerationConfig {
             eos_token_ids: fields.token_ids("eos_token_id", vocab_size)?,
         };
         config.all().validate().map_err(|invalid| fields.error(invalid.name, invalid.expected))?;
-        unused_settings::warn(&path, fields);
-        Ok(config)
+        Ok((config, unused_settings::unused(&path, fields)))
     }
 
     /// What to sample with: the file's settings over the defaults of transformers, or greedily with the file's penalty

@@ -36,10 +36,13 @@ impl fmt::Debug for Tokenizer {
 
 impl Tokenizer {
     /// Reads the file if there is one.
-    pub(super) fn load(source: Source<'_>, vocab_size: usize) -> Result<Option<Self>, CheckpointError> {
+    pub(super) fn load(
+        source: Source<'_>,
+        config: &TokenizerConfig,
+        vocab_size: usize,
+    ) -> Result<Option<Self>, CheckpointError> {
         let Some(text) = source.text(FILE, LARGEST)? else { return Ok(None) };
         let file = source.path(FILE);
-        let config = TokenizerConfig::load(source)?;
         let stated = Stated::all(&file, &text)?;
         let mut tables = Tables::parse(&text).map_err(|error| CheckpointError::file(&file, "a tokenizer", error))?;
         if let Some((token, id)) = tables.last().filter(|(_, id)| *id as usize >= vocab_size) {
@@ -49,9 +52,9 @@ impl Tokenizer {
         for Stated { id, content } in &stated {
             check_id(&tables, *id, content, || (&file, "added_tokens".to_owned()))?;
         }
-        add_numbered(&mut tables, &config, vocab_size)?;
-        add_special(&mut tables, &config, vocab_size)?;
-        let eos_token = config.eos_token.and_then(|token| tables.id(&token));
+        add_numbered(&mut tables, config, vocab_size)?;
+        add_special(&mut tables, config, vocab_size)?;
+        let eos_token = config.named().find(|(name, _)| *name == "eos_token").and_then(|(_, text)| tables.id(text));
         Ok(Some(Self { tables: Arc::new(tables), file, eos_token }))
     }
 

@@ -1,4 +1,5 @@
-//! `tokenizer_config.json`: the tokens it adds to those of `tokenizer.json`, and the one that ends a text.
+//! `tokenizer_config.json`: the tokens it adds to those of `tokenizer.json`, which of them are special, and perhaps a
+//! chat template.
 
 #![forbid(unsafe_code)]
 
@@ -28,8 +29,8 @@ pub(super) struct TokenizerConfig {
     pub(super) added: Vec<(u32, AddedToken)>,
     /// Tokens that it calls special elsewhere, each with the field that does.
     pub(super) special: Vec<(String, AddedToken)>,
-    /// The text of the token that ends a text.
-    pub(super) eos_token: Option<String>,
+    /// All of it.
+    root: Value,
 }
 
 impl TokenizerConfig {
@@ -37,12 +38,32 @@ impl TokenizerConfig {
     pub(super) fn load(source: Source<'_>) -> Result<Self, CheckpointError> {
         let file = source.path(FILE);
         let Some(text) = source.text(FILE, LARGEST)? else { return Ok(Self { file, ..Self::default() }) };
-        let value = json::parse(&file, &text)?;
-        let fields = Fields::of(&file, &value)?;
+        let root = json::parse(&file, &text)?;
+        let fields = Fields::of(&file, &root)?;
         let (added, special) = (added_tokens(&file, fields)?, special_tokens(&file, fields)?);
-        let eos = special.iter().find(|(field, _)| field == "eos_token");
-        let eos_token = eos.map(|(_, token)| token.content.clone());
-        Ok(Self { added, special, eos_token, file })
+        Ok(Self { added, special, root, file })
+    }
+
+    /// The text of each token that has a name which every tokenizer has, such as `eos_token`.
+    pub(super) fn named(&self) -> impl Iterator<Item = (&str, &str)> {
+        let named = self.special.iter().map(|(name, token)| (name.as_str(), token.content.as_str()));
+        named.filter(|(name, _)| NAMES.contains(name))
+    }
+
+    /// The chat template in the file: a string, or the one of a list that is named `default`.
+    pub(super) fn chat_template(&self) -> Result<Option<&str>, CheckpointError> {
+        const FIELD: &str = "chat_template";
+        let error =
+            |expected: &str| CheckpointError::field(&self.file, FIELD, expected, describe(self.root.get(FIELD)));
+        let templates = match self.root.get(FIELD) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::String(text)) => return Ok(Some(text)),
+            Some(Value::Array(templates)) => templates,
+            Some(_) => return Err(error("a string or an array of templates")),
+        };
+        let default = templates.iter().find(|template| template["name"] == "default");
+        let text = default.and_then(|template| template["template"].as_str());
+        text.map(Some).ok_or_else(|| error("a template with the name \"default\""))
     }
 
     /// The path of a token's entry in the file, as messages show it.

@@ -7,9 +7,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::error::CheckpointError;
 use super::json::Fields;
 
-/// Fields that [`GenerationConfig`](super::generation::GenerationConfig) has.
+const NOTE: &str = "it is not implemented and has no effect";
+
+/// Fields that are read.
 const HONOURED: [&str; 8] =
     ["do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens", "eos_token_id"];
 
@@ -86,19 +89,18 @@ const UNUSED: [(&str, f64); 14] = [
     ("frequency_penalty", 0.0),
 ];
 
-/// Warns once of all that would change the output elsewhere and does not here: what is not implemented, and what nobody
-/// knows.
-pub(super) fn warn(file: &Path, fields: Fields<'_>) {
+/// All that would change the output elsewhere and does not here: what is not implemented, and what nobody knows.
+pub(super) fn unused(file: &Path, fields: Fields<'_>) -> Vec<CheckpointError> {
     const NAMED: usize = 16;
     let is_unused = |field: &str| !HONOURED.contains(&field) && !HARMLESS.contains(&field);
     let mut unused = fields.entries().filter(|(field, value)| is_unused(field) && asks(field, value));
-    let named: Vec<_> = unused.by_ref().take(NAMED).collect();
-    let named: Vec<_> =
-        named.iter().map(|(name, _)| format!("`{}` = {}", fields.path(name), fields.describe(name))).collect();
-    if !named.is_empty() {
-        let more = if unused.next().is_some() { ", …" } else { "" };
-        tracing::warn!("{}: not implemented and without effect: {}{more}", file.display(), named.join(", "));
+    let named = unused.by_ref().take(NAMED);
+    let mut told: Vec<_> = named.map(|(field, _)| fields.error(field, format!("no such field ({NOTE})"))).collect();
+    let more = unused.count();
+    if more > 0 {
+        told.push(CheckpointError::file(file, format!("no such fields ({NOTE})"), format!("{more} more")));
     }
+    told
 }
 
 /// Whether a value asks for anything: one that is absent, `false` or empty does not.

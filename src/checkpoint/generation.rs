@@ -13,6 +13,7 @@ const LARGEST: u64 = 1 << 20;
 
 /// Defaults for sampling. `None` is what the file leaves open.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct GenerationConfig {
     /// Whether to sample at all; otherwise the likeliest token is taken. Off where the file does not say.
     pub do_sample: bool,

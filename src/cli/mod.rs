@@ -32,7 +32,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Continue a text, or answer in a chat
-    Generate(generate::Args),
+    Generate(Box<generate::Args>),
     /// Measure how fast prompts are read and text is generated
     Bench(bench::Args),
     /// Measure how well a model predicts a text, or how far another is from it

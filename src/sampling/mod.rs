@@ -1,8 +1,8 @@
 //! Logits → a token.
 //!
-//! 1. Repetition, presence and frequency [`penalties`] change the logits of tokens already seen.
+//! 1. Repetition, presence and frequency penalties change the logits of tokens already seen.
 //! 2. At temperature 0 the largest logit wins. Otherwise logits are divided by the temperature.
-//! 3. The [`filters`] keep the likeliest: top-k the k largest; top-p the fewest whose probabilities reach p; min-p those
+//! 3. The filters keep the likeliest: top-k the k largest; top-p the fewest whose probabilities reach p; min-p those
 //!    at least p times as likely as the likeliest.
 //! 4. One random number in [0, 1) picks among what is left.
 

@@ -22,7 +22,7 @@
 //! 5. `LayerPass` runs once per layer entity: norm, mixer ([`cpu::delta_net`] or [`cpu::attention`]), norm,
 //!    [`cpu::mlp`], each adding to the residual;
 //! 6. `EndStep` turns the last row of each sequence into logits ([`cpu::head`]), lets a host constrain them, picks a token
-//!    ([`world::sampler`]) and sends it out as a [`TokenGenerated`](world::sequence::TokenGenerated) message.
+//!    ([`sampling`]) and sends it out as a [`TokenGenerated`](world::sequence::TokenGenerated) message.
 //!
 //! The table of contents of a step is [`schedule::LayerSystems`] and [`schedule::StepSystems`].
 #![deny(unsafe_code)]
@@ -34,6 +34,7 @@ pub mod inspect;
 mod load;
 pub mod perplexity;
 pub mod quant;
+pub mod sampling;
 pub mod schedule;
 pub mod tally;
 pub mod world;
@@ -45,9 +46,10 @@ pub mod prelude {
     pub use crate::checkpoint::{ChatMessage, Checkpoint, CheckpointError, ModelConfig};
     pub use crate::cpu::{Cpu, Workers};
     pub use crate::load::{LoadError, LoadOptions, LoadedModel, load};
+    pub use crate::sampling::Sampling;
     pub use crate::schedule::{Budget, LayerSystems, Progress, StepSystems, advance, install};
     pub use crate::world::limits::Limits;
-    pub use crate::world::sampler::{Sampler, Sampling};
+    pub use crate::world::sampler::Sampler;
     pub use crate::world::sequence::{
         FinishReason, Finished, OfModel, Prompt, Queued, Running, SequenceFinished, StopRules, TokenGenerated, Tokens,
     };

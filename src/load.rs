@@ -129,10 +129,10 @@ impl LoadedModel {
         let model = Self::from_tensors(&config, &mut checkpoint, options, progress)?;
         checkpoint.warn_of_left_over();
         let defaults = GenerationDefaults {
-            sampling: GenerationDefaults::sampling(&checkpoint.generation),
+            sampling: checkpoint.generation.sampling(),
             max_new_tokens: checkpoint.generation.max_new_tokens,
-            end_tokens: checkpoint.eos_token_ids().to_vec(),
-            chat_end_tokens: checkpoint.eos_token_ids().to_vec(),
+            end_tokens: end_tokens(&checkpoint, false),
+            chat_end_tokens: end_tokens(&checkpoint, true),
         };
         let Checkpoint { tokenizer, chat_template, .. } = checkpoint;
         Ok(Self { text: TextSide { tokenizer, chat_template, defaults }, ..model })
@@ -200,6 +200,10 @@ impl LoadedModel {
         }
         model
     }
+}
+
+fn end_tokens(checkpoint: &Checkpoint, chat: bool) -> Vec<u32> {
+    checkpoint.end_tokens(chat).into_iter().map(|end| end.id).collect()
 }
 
 /// A checkpoint hands out each tensor once its shape and values are checked. Its bytes mean what the model's makers say.

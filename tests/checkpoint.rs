@@ -1,17 +1,16 @@
 //! What a good checkpoint gives: both layouts, one file or several, every element type, every generation of fields.
 
+#[path = "support/logged.rs"]
+mod logged;
 #[path = "support/tiny_checkpoint.rs"]
 mod tiny_checkpoint;
 
-use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use half::{bf16, f16};
-use loquent::checkpoint::{
-    ChatMessage, ChatOptions, Checkpoint, ElementType, GenerationConfig, LayerType, Layout, ModelConfig,
-};
+use logged::logged;
+use loquent::checkpoint::{ChatMessage, ChatOptions, Checkpoint, ElementType, LayerType, Layout, ModelConfig};
 use serde_json::{Value, json};
 use tiny_checkpoint::{Stored, TinyCheckpoint, shapes, text_config, tokenizer};
 
@@ -29,7 +28,6 @@ fn a_text_only_checkpoint_opens() {
     let net = &checkpoint.config.delta_net;
     assert_eq!((net.key_dim(), net.value_dim(), net.channels()), (4, 8, 16));
     assert_eq!(checkpoint.eos_token_ids(), [263]);
-    assert_eq!(checkpoint.generation, GenerationConfig::default());
 }
 
 #[test]
@@ -113,26 +111,6 @@ fn tensors_without_a_place_are_left_over() {
     assert_eq!(left, ["model.layers.0.mlp.up_proj.bias", "model.layers.99.mlp.up_proj.weight", "other"]);
 }
 
-/// What `work` logs on this thread.
-fn logged(work: impl FnOnce()) -> String {
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let log = Log::default();
-    let to = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || to.clone()).finish();
-    tracing::subscriber::with_default(subscriber, work);
-    let bytes = log.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
-}
-
 #[test]
 fn tensors_without_a_place_are_warned_of_and_five_are_named() {
     for count in [0, 1, 5, 6] {
@@ -149,19 +127,6 @@ fn tensors_without_a_place_are_warned_of_and_five_are_named() {
         assert_eq!((0..count).filter(|index| log.contains(&format!("other{index}"))).count(), count.min(5), "{log}");
         assert_eq!(log.contains('…'), count > 5, "{log}");
     }
-}
-
-#[test]
-fn settings_that_would_change_the_output_elsewhere_are_warned_of() {
-    let log_of = |settings: Value| {
-        let tiny = TinyCheckpoint::new();
-        tiny.write("generation_config.json", settings.to_string());
-        logged(|| _ = tiny.load().unwrap())
-    };
-    let log = log_of(json!({"num_beams": 4, "penalty_alpha": 0.6, "typical_p": 1.0}));
-    assert!(log.contains("`num_beams`") && log.contains("`penalty_alpha`") && !log.contains("`typical_p`"), "{log}");
-    let neutral = log_of(json!({"num_beams": 1, "penalty_alpha": 0.0, "no_repeat_ngram_size": 0}));
-    assert!(!neutral.contains("has no effect"), "{neutral}");
 }
 
 #[test]
@@ -270,29 +235,6 @@ fn unknown_fields_change_nothing() {
     config["mtp_num_hidden_layers"] = json!(1);
     config["a field of next year"] = json!({"deep": [1, 2, 3]});
     assert_eq!(parse(&config), parse(&text_config()));
-}
-
-#[test]
-fn sampling_defaults_are_read_and_their_end_tokens_win() {
-    let tiny = TinyCheckpoint::new();
-    tiny.write(
-        "generation_config.json",
-        r#"{"do_sample": true, "temperature": 0.6, "top_k": 20, "top_p": 0.95, "min_p": 0, "repetition_penalty": 1.5, "max_new_tokens": 40,
-            "eos_token_id": [263, 262], "num_beams": 4, "transformers_version": "5.0.0"}"#,
-    );
-    let checkpoint = tiny.load().unwrap();
-    let expected = GenerationConfig {
-        do_sample: true,
-        temperature: Some(0.6),
-        top_k: Some(20),
-        top_p: Some(0.95),
-        min_p: Some(0.0),
-        repetition_penalty: Some(1.5),
-        max_new_tokens: Some(40),
-        eos_token_ids: Some(vec![263, 262]),
-    };
-    assert_eq!(checkpoint.generation, expected);
-    assert_eq!(checkpoint.eos_token_ids(), [263, 262]);
 }
 
 #[test]

@@ -71,6 +71,8 @@ fn top_p_keeps_the_fewest_tokens_that_reach_p() {
     assert!(just_over[0] > 0.0 && just_over[2] == 0.0 && just_over[4] == 0.0);
     let tiny = shares(Sampling { temperature: 1.0, top_p: 1e-6, ..Sampling::default() });
     assert_eq!(tiny[1], 1.0, "the likeliest token always stays");
+    let none = shares(Sampling { temperature: 1.0, top_p: 0.0, ..Sampling::default() });
+    assert_eq!(none[1], 1.0, "the likeliest token always stays");
 }
 
 #[test]
@@ -100,12 +102,77 @@ fn presence_and_frequency_penalties_look_at_the_new_text_only() {
     assert_eq!(frequency.pick(&LOGITS, &[], &[1, 1]), Some(3));
 }
 
+/// The extremes of what each penalty may be.
+fn extreme_penalties() -> Vec<Sampling> {
+    let mut all = Vec::new();
+    for extreme in [1e-45, 1e-38, 1e38, f32::MAX] {
+        all.push(Sampling { repetition_penalty: extreme, ..Sampling::default() });
+        for extreme in [extreme, -extreme] {
+            all.push(Sampling { presence_penalty: extreme, ..Sampling::default() });
+            all.push(Sampling { frequency_penalty: extreme, ..Sampling::default() });
+            all.push(Sampling { repetition_penalty: 1e-38, frequency_penalty: extreme, ..Sampling::default() });
+        }
+    }
+    all
+}
+
+#[test]
+fn no_penalty_and_no_temperature_makes_finite_logits_pick_nothing() {
+    for settings in extreme_penalties() {
+        for temperature in [0.0, 1e-45, 1e-38, 1.0, 1e38, f32::MAX] {
+            for (prompt, generated) in
+                [(&[1, 2][..], &[][..]), (&[], &[1, 1, 2, 3]), (&[0, 1, 2, 3, 4], &[0, 1, 2, 3, 4, 4])]
+            {
+                let settings = Sampling { temperature, ..settings.clone() };
+                let pick = sampler(settings.clone(), 1).pick(&LOGITS, prompt, generated);
+                assert!(pick.is_some_and(|id| id < 5), "{settings:?} after {prompt:?} and {generated:?}: {pick:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_penalty_that_overflows_still_raises_or_lowers() {
+    let pick = |settings| sampler(settings, 0).pick(&LOGITS, &[], &[1, 1]);
+    assert_eq!(pick(Sampling { repetition_penalty: 1e-38, ..Sampling::default() }), Some(1));
+    assert_eq!(pick(Sampling { repetition_penalty: f32::MAX, ..Sampling::default() }), Some(3));
+    assert_eq!(pick(Sampling { frequency_penalty: f32::MAX, ..Sampling::default() }), Some(3));
+    assert_eq!(
+        sampler(Sampling { frequency_penalty: f32::MIN, ..Sampling::default() }, 0).pick(&LOGITS, &[], &[2, 2]),
+        Some(2)
+    );
+}
+
+#[test]
+fn no_penalty_hides_logits_that_are_not_finite() {
+    for settings in extreme_penalties() {
+        let pick = |logits: &[f32]| sampler(settings.clone(), 0).pick(logits, &[], &[0, 1, 1]);
+        assert_eq!(pick(&[1.0, f32::INFINITY]), None, "{settings:?}");
+        assert_eq!(pick(&[f32::NAN, 1.0]), None, "{settings:?}");
+        assert_eq!(pick(&[f32::NEG_INFINITY; 2]), None, "{settings:?}");
+    }
+}
+
+#[test]
+fn a_token_that_is_masked_stays_so_under_every_penalty_and_temperature() {
+    for settings in extreme_penalties() {
+        for temperature in [0.0, 1e-38, 1.0, f32::MAX] {
+            let settings = Sampling { temperature, ..settings.clone() };
+            let pick = sampler(settings.clone(), 3).pick(&[f32::NEG_INFINITY, 0.5], &[], &[0, 0, 1]);
+            assert_eq!(pick, Some(1), "{settings:?}");
+        }
+    }
+}
+
 #[test]
 fn a_setting_out_of_range_is_refused_by_name() {
     let cases = [
-        (Sampling { temperature: -0.1, ..Sampling::default() }, "temperature is -0.1: expected a number of at least 0"),
+        (
+            Sampling { temperature: -0.1, ..Sampling::default() },
+            "temperature is -0.1: expected a finite number, at least 0",
+        ),
         (Sampling { temperature: f32::NAN, ..Sampling::default() }, "temperature is NaN"),
-        (Sampling { top_p: 0.0, ..Sampling::default() }, "top_p is 0: expected a number above 0 and at most 1"),
+        (Sampling { top_p: -0.1, ..Sampling::default() }, "top_p is -0.1: expected a number from 0 to 1"),
         (Sampling { top_p: 1.1, ..Sampling::default() }, "top_p is 1.1"),
         (Sampling { min_p: -1.0, ..Sampling::default() }, "min_p is -1: expected a number from 0 to 1"),
         (Sampling { repetition_penalty: 0.0, ..Sampling::default() }, "repetition_penalty is 0"),

@@ -13,14 +13,11 @@ use serde::Serialize;
 
 use super::chat_functions;
 use super::error::CheckpointError;
-use super::json::{self, Fields};
 use super::source::Source;
+use super::tokenizer_config::TokenizerConfig;
 
 const FILE: &str = "chat_template.jinja";
-const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const LARGEST_TEMPLATE: u64 = 1 << 20;
-/// Lists every added token; published ones take some tens of kilobytes.
-const LARGEST_TOKENIZER_CONFIG: u64 = 16 << 20;
 /// Work and memory of one rendering; an instruction or 64 bytes cost one. A conversation of a million tokens fits.
 const FUEL: u64 = 8 << 20;
 const RECURSION: usize = 100;
@@ -68,18 +65,12 @@ pub struct ChatTemplate {
 
 impl ChatTemplate {
     /// Reads `chat_template.jinja` or else `tokenizer_config.json`'s `chat_template`; `None` if neither has one.
-    pub(super) fn load(source: Source<'_>) -> Result<Option<Self>, CheckpointError> {
-        let mut template = source.text(FILE, LARGEST_TEMPLATE)?.map(|text| (source.path(FILE), text));
-        let mut tokens = BTreeMap::new();
-        if let Some(text) = source.text(TOKENIZER_CONFIG, LARGEST_TOKENIZER_CONFIG)? {
-            let path = source.path(TOKENIZER_CONFIG);
-            let value = json::parse(&path, &text)?;
-            let fields = Fields::of(&path, &value)?;
-            tokens = special_tokens(fields)?;
-            if template.is_none() {
-                template = nested_template(fields)?.map(|text| (path.clone(), text.to_owned()));
-            }
-        }
+    pub(super) fn load(source: Source<'_>, config: &TokenizerConfig) -> Result<Option<Self>, CheckpointError> {
+        let template = match source.text(FILE, LARGEST_TEMPLATE)? {
+            Some(text) => Some((source.path(FILE), text)),
+            None => config.chat_template()?.map(|text| (config.file.clone(), text.to_owned())),
+        };
+        let tokens = config.named().map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
         // Jinja sees every line end as one line feed.
         let unified = |text: String| text.replace("\r\n", "\n").replace('\r', "\n");
         Ok(template.map(|(file, text)| Self { file, source: unified(text), tokens }))
@@ -91,6 +82,28 @@ impl ChatTemplate {
     /// If the template does not compile, fails, refuses the conversation, or takes too much work.
     pub fn render(&self, messages: &[ChatMessage], options: &ChatOptions) -> Result<String, CheckpointError> {
         self.render_any(messages, options)
+    }
+
+    /// The text with which the template ends an assistant's message, such as `<|im_end|>\n`: what it writes between the
+    /// assistant's words and the next message's, or the end. `None` if it writes nothing there, loses the words, or
+    /// refuses every conversation that it is tried on. Which tokens of it end a turn is for a tokenizer to say.
+    pub fn assistant_ending(&self) -> Option<String> {
+        const ANSWER: &str = "loquent-answer";
+        const NEXT: &str = "loquent-next";
+        let message = ChatMessage::new;
+        let conversations = [
+            vec![message("user", "u"), message("assistant", ANSWER)],
+            vec![message("system", "s"), message("user", "u"), message("assistant", ANSWER)],
+            // Some templates refuse an assistant that speaks last, or leave its message open.
+            vec![message("user", "u"), message("assistant", ANSWER), message("user", NEXT)],
+        ];
+        let options = ChatOptions { add_generation_prompt: false, enable_thinking: false };
+        conversations.iter().find_map(|conversation| {
+            let text = self.render(conversation, &options).ok()?;
+            let (_, ending) = text.rsplit_once(ANSWER)?;
+            let ending = ending.split(NEXT).next()?;
+            (!ending.is_empty()).then(|| ending.to_owned())
+        })
     }
 
     fn render_any(&self, messages: impl Serialize, options: &ChatOptions) -> Result<String, CheckpointError> {
@@ -118,38 +131,6 @@ fn message(error: &Error) -> String {
         cause = error.source();
     }
     message
-}
-
-fn special_tokens(fields: Fields<'_>) -> Result<BTreeMap<String, String>, CheckpointError> {
-    let mut tokens = BTreeMap::new();
-    for name in ["bos_token", "eos_token", "unk_token", "pad_token"] {
-        let text = match fields.get(name) {
-            Some(serde_json::Value::Object(_)) => {
-                fields.object(name)?.map(|token| token.text("content")).transpose()?.flatten()
-            }
-            _ => fields.text(name)?,
-        };
-        if let Some(text) = text {
-            tokens.insert(name.to_owned(), text.to_owned());
-        }
-    }
-    Ok(tokens)
-}
-
-/// The template in a `tokenizer_config.json`: a string, or a list of which one is named `default`.
-fn nested_template(fields: Fields<'_>) -> Result<Option<&str>, CheckpointError> {
-    const FIELD: &str = "chat_template";
-    let templates = match fields.get(FIELD) {
-        None => return Ok(None),
-        Some(serde_json::Value::String(text)) => return Ok(Some(text)),
-        Some(serde_json::Value::Array(templates)) => templates,
-        Some(_) => return Err(fields.error(FIELD, "a string or an array of templates")),
-    };
-    let default = templates.iter().find(|template| template["name"] == "default");
-    match default.and_then(|template| template["template"].as_str()) {
-        Some(text) => Ok(Some(text)),
-        None => Err(fields.error(FIELD, "a template with the name \"default\"")),
-    }
 }
 
 /// Jinja as transformers sets it up.

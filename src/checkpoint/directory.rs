@@ -18,6 +18,7 @@ use super::safetensors;
 use super::source::{Source, is_plain_name};
 use super::tensor::Tensor;
 use super::tokenizer::Tokenizer;
+use super::tokenizer_config::TokenizerConfig;
 
 pub(super) const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
@@ -71,14 +72,16 @@ impl Checkpoint {
 
     fn load(source: Source<'_>) -> Result<Self, CheckpointError> {
         let weights = Self::load_weights(source)?;
-        let tokenizer = Tokenizer::load(source, weights.config.vocab_size)?;
-        let chat_template = ChatTemplate::load(source)?;
+        let tokenizer_config = TokenizerConfig::load(source)?;
+        let tokenizer = Tokenizer::load(source, &tokenizer_config, weights.config.vocab_size)?;
+        let chat_template = ChatTemplate::load(source, &tokenizer_config)?;
         Ok(Self { tokenizer, chat_template, ..weights })
     }
 
     fn load_weights(source: Source<'_>) -> Result<Self, CheckpointError> {
         let config = ModelConfig::load(source, CONFIG)?;
-        let generation = GenerationConfig::load(source, config.vocab_size)?;
+        let (generation, unused) = GenerationConfig::load(source, config.vocab_size)?;
+        unused.iter().for_each(|unused| tracing::warn!("{unused}"));
         let Found { file: weights, mut tensors, .. } = Found::read(source, config.rotation_seed, &mut Err)?;
         leave_out_other_models(&mut tensors);
         if config.tie_word_embeddings && tensors.remove(HEAD).is_some() {

@@ -13,6 +13,7 @@ use super::generation::GenerationConfig;
 use super::source::Source;
 use super::tensor::ElementType;
 use super::tokenizer::Tokenizer;
+use super::tokenizer_config::TokenizerConfig;
 use super::values::Values;
 
 /// A directory that was looked through. Nobody has looked at its tensors' elements yet.
@@ -74,8 +75,9 @@ impl Examination {
         });
         faults.append(&mut told);
         let found = keep(found, &mut faults);
-        keep(Tokenizer::load(source, vocab_size), &mut faults);
-        let template = keep(ChatTemplate::load(source), &mut faults).flatten();
+        let tokenizer_config = keep(TokenizerConfig::load(source), &mut faults).unwrap_or_default();
+        keep(Tokenizer::load(source, &tokenizer_config, vocab_size), &mut faults);
+        let template = keep(ChatTemplate::load(source, &tokenizer_config), &mut faults).flatten();
         let template_fault = template.and_then(|template| try_out(&template));
         let named = faults.iter().filter_map(|fault| match fault {
             CheckpointError::Tensor { tensor, .. } => Some(tensor.clone()),

@@ -5,12 +5,15 @@
 use super::error::CheckpointError;
 use super::json::{self, Fields};
 use super::source::Source;
+use super::unused_settings;
+use crate::sampling::Sampling;
 
 const FILE: &str = "generation_config.json";
 const LARGEST: u64 = 1 << 20;
 
 /// Defaults for sampling. `None` is what the file leaves open.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct GenerationConfig {
     /// Whether to sample at all; otherwise the likeliest token is taken. Off where the file does not say.
     pub do_sample: bool,
@@ -31,55 +34,53 @@ pub struct GenerationConfig {
 }
 
 impl GenerationConfig {
-    /// Reads the file if there is one; all fields are open if not.
-    pub(super) fn load(source: Source<'_>, vocab_size: usize) -> Result<Self, CheckpointError> {
-        let Some(text) = source.text(FILE, LARGEST)? else { return Ok(Self::default()) };
+    /// Reads the file if there is one; all fields are open if not. With what the file says besides that has no effect.
+    pub(super) fn load(source: Source<'_>, vocab_size: usize) -> Result<(Self, Vec<CheckpointError>), CheckpointError> {
+        let Some(text) = source.text(FILE, LARGEST)? else { return Ok((Self::default(), Vec::new())) };
         let path = source.path(FILE);
         let value = json::parse(&path, &text)?;
         let fields = Fields::of(&path, &value)?;
-        warn_of_unused(fields);
-        let share = |field| single(fields, field, "a number from 0 to 1", |share| (0.0..=1.0).contains(&share));
-        Ok(Self {
+        let config = Self {
             do_sample: fields.flag("do_sample")?.unwrap_or(false),
-            temperature: single(fields, "temperature", "a finite number, at least 0", |number| number >= 0.0)?,
+            temperature: single(fields, "temperature"),
             top_k: fields.integer("top_k", &(0..=1 << 31))?,
-            top_p: share("top_p")?,
-            min_p: share("min_p")?,
-            repetition_penalty: single(fields, "repetition_penalty", "a finite number above 0", |number| number > 0.0)?,
+            top_p: single(fields, "top_p"),
+            min_p: single(fields, "min_p"),
+            repetition_penalty: single(fields, "repetition_penalty"),
             max_new_tokens: fields.integer("max_new_tokens", &(1..=1 << 31))?,
             eos_token_ids: fields.token_ids("eos_token_id", vocab_size)?,
-        })
+        };
+        config.all().validate().map_err(|invalid| fields.error(invalid.name, invalid.expected))?;
+        Ok((config, unused_settings::unused(&path, fields)))
     }
-}
 
-/// A number that `is_right` and finite in single precision.
-fn single(
-    fields: Fields<'_>,
-    field: &str,
-    expected: &str,
-    is_right: impl Fn(f32) -> bool,
-) -> Result<Option<f32>, CheckpointError> {
-    #[expect(clippy::cast_possible_truncation, reason = "logits are in single precision")]
-    let round = |number: f64| number as f32;
-    let number = fields.number(field, expected, |number| is_right(round(number)) && round(number).is_finite())?;
-    Ok(number.map(round))
-}
+    /// What to sample with: the file's settings over the defaults of transformers, or greedily with the file's penalty
+    /// where it does not ask for sampling.
+    #[must_use]
+    pub fn sampling(&self) -> Sampling {
+        if self.do_sample {
+            return self.all();
+        }
+        Sampling { repetition_penalty: self.all().repetition_penalty, ..Sampling::default() }
+    }
 
-/// Says which settings of the file would change the output elsewhere and do not here.
-fn warn_of_unused(fields: Fields<'_>) {
-    /// Each with the value that changes nothing.
-    const UNUSED: [(&str, f64); 7] = [
-        ("num_beams", 1.0),
-        ("typical_p", 1.0),
-        ("epsilon_cutoff", 0.0),
-        ("eta_cutoff", 0.0),
-        ("no_repeat_ngram_size", 0.0),
-        ("encoder_repetition_penalty", 1.0),
-        ("penalty_alpha", 0.0),
-    ];
-    for (field, neutral) in UNUSED {
-        if fields.get(field).is_some_and(|value| value.as_f64() != Some(neutral)) {
-            tracing::warn!("{FILE}: `{field}` is not implemented and has no effect");
+    /// All settings, whether the file asks for sampling or not.
+    fn all(&self) -> Sampling {
+        Sampling {
+            temperature: self.temperature.unwrap_or(1.0),
+            top_k: self.top_k.unwrap_or(50),
+            top_p: self.top_p.unwrap_or(1.0),
+            min_p: self.min_p.unwrap_or(0.0),
+            repetition_penalty: self.repetition_penalty.unwrap_or(1.0),
+            ..Sampling::default()
         }
     }
+}
+
+/// A number in single precision, which is what logits are in. What is none, or too large for one, becomes one that no
+/// setting may have.
+fn single(fields: Fields<'_>, field: &str) -> Option<f32> {
+    #[expect(clippy::cast_possible_truncation, reason = "single precision is what is asked for")]
+    let round = |number: f64| number as f32;
+    fields.get(field).map(|value| value.as_f64().map_or(f32::NAN, round))
 }

@@ -5,14 +5,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokenizers::DecoderWrapper;
-
-use super::tokenizer::guarded;
+use super::tables::Tables;
 
 /// Decodes a text as it is made. A character may be spread over several tokens; it is held back until it is complete.
 #[derive(Clone)]
 pub struct TextStream {
-    tokenizer: Arc<tokenizers::Tokenizer>,
+    tables: Arc<Tables>,
     pending: Pending,
 }
 
@@ -39,18 +37,19 @@ impl fmt::Debug for TextStream {
 }
 
 impl TextStream {
-    pub(super) fn new(tokenizer: Arc<tokenizers::Tokenizer>) -> Self {
-        let pending = match tokenizer.get_decoder() {
-            Some(DecoderWrapper::ByteLevel(_)) => Pending::Bytes(Vec::new()),
-            _ => Pending::Ids { ids: Vec::new(), given: 0 },
+    pub(super) fn new(tables: Arc<Tables>) -> Self {
+        let pending = if tables.is_byte_level() {
+            Pending::Bytes(Vec::new())
+        } else {
+            Pending::Ids { ids: Vec::new(), given: 0 }
         };
-        Self { tokenizer, pending }
+        Self { tables, pending }
     }
 
     /// Takes one more id and returns the text it completes, often none. Special tokens have no text.
     pub fn push(&mut self, id: u32) -> String {
-        let Some(token) = self.tokenizer.id_to_token(id) else { return String::new() };
-        if self.tokenizer.get_added_vocabulary().is_special_token(&token) {
+        let Some(token) = self.tables.token(id) else { return String::new() };
+        if self.tables.special(id).is_some() {
             return String::new();
         }
         match &mut self.pending {
@@ -60,7 +59,7 @@ impl TextStream {
             }
             Pending::Ids { ids, given } => {
                 ids.push(id);
-                let text = guarded(|| self.tokenizer.decode(ids, true)).unwrap_or_default();
+                let text = self.tables.decode(ids, true).unwrap_or_default();
                 // A replacement character at the end may be the beginning of a real one.
                 let complete = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
                 let new = complete.get(*given..).unwrap_or_default().to_owned();
@@ -70,12 +69,24 @@ impl TextStream {
         }
     }
 
+    /// The text of a special token, which [`push`](Self::push) leaves out; `None` for other ids.
+    #[must_use]
+    pub fn special(&self, id: u32) -> Option<&str> {
+        self.tables.special(id)
+    }
+
+    /// Whether `text` has that of a special token in it.
+    #[must_use]
+    pub fn has_special(&self, text: &str) -> bool {
+        self.tables.specials().any(|special| text.contains(special))
+    }
+
     /// What was held back: U+FFFD for a character that was never completed. The stream begins anew.
     pub fn finish(&mut self) -> String {
         match &mut self.pending {
             Pending::Bytes(bytes) => String::from_utf8_lossy(&std::mem::take(bytes)).into_owned(),
             Pending::Ids { ids, given } => {
-                let text = guarded(|| self.tokenizer.decode(ids, true)).unwrap_or_default();
+                let text = self.tables.decode(ids, true).unwrap_or_default();
                 ids.clear();
                 text.get(std::mem::take(given)..).unwrap_or_default().to_owned()
             }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -12,11 +13,11 @@ use loquent::cpu::{Cpu, Numerics, read_bandwidth};
 use loquent::prelude::*;
 use loquent::schedule::profile::{Profile, chrome_trace, table};
 use loquent::world::activations::Logits;
-use loquent::world::refusal::Refusal;
 use serde_json::json;
 
 use super::output::{Form, Output, PendingFile};
-use super::prompt::{PromptArgs, tokenizer};
+use super::prompt::PromptArgs;
+use super::sampling::SamplingArgs;
 use super::{Backend, bench, interrupt, model, progress};
 
 /// New tokens where neither `-n` nor the checkpoint says how many, and nothing else ends the text.
@@ -32,9 +33,9 @@ pub(super) struct Args {
     model: Option<PathBuf>,
     #[command(flatten)]
     prompt: PromptArgs,
-    /// At most this many new tokens [default: the checkpoint's, or 512, as far as the context goes]
-    #[arg(short = 'n', long, value_name = "N")]
-    max_tokens: Option<usize>,
+    /// At most this many new tokens, as far as the context goes; -1 is all that fit [default: the checkpoint's, or 512]
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true)]
+    max_tokens: Option<NewTokens>,
     #[command(flatten)]
     sampling: SamplingArgs,
     /// Do not end at end-of-sequence tokens
@@ -49,8 +50,8 @@ pub(super) struct Args {
     /// Threads [default: one per core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Tokens of context, prompt and new ones together [default: the model's]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Tokens of context, prompt and new ones together; 0 is the model's [default: 0]
+    #[arg(short, long, value_name = "N")]
     ctx_size: Option<u32>,
     /// Keep activations in f32; unquantised checkpoints always do
     #[arg(long)]
@@ -69,59 +70,6 @@ pub(super) struct Args {
     trace: Option<PathBuf>,
 }
 
-/// How tokens are picked; what is not given comes from the checkpoint's generation_config.json.
-#[derive(clap::Args)]
-struct SamplingArgs {
-    /// Seed of the random numbers [default: random]
-    #[arg(short, long, value_name = "N")]
-    seed: Option<u64>,
-    /// Higher is more surprising; 0 always takes the likeliest token
-    #[arg(long, visible_alias = "temp", value_name = "T", allow_negative_numbers = true)]
-    temperature: Option<f32>,
-    /// Pick among this many likeliest tokens; 0 is all
-    #[arg(long, value_name = "K")]
-    top_k: Option<usize>,
-    /// Pick among the likeliest tokens that reach this probability together
-    #[arg(long, value_name = "P")]
-    top_p: Option<f32>,
-    /// Pick among tokens at least this times as likely as the likeliest
-    #[arg(long, value_name = "P")]
-    min_p: Option<f32>,
-    /// Divide the logits of tokens already in the prompt or the text
-    #[arg(long, value_name = "R")]
-    repeat_penalty: Option<f32>,
-    /// Lower the logits of tokens already in the new text
-    #[arg(long, value_name = "R", allow_negative_numbers = true)]
-    presence_penalty: Option<f32>,
-    /// Lower the logits of tokens for each time they are in the new text
-    #[arg(long, value_name = "R", allow_negative_numbers = true)]
-    frequency_penalty: Option<f32>,
-}
-
-impl SamplingArgs {
-    /// The flags, over the checkpoint's defaults, over those of transformers. Sampling is on where the checkpoint says
-    /// so, or a flag that only makes sense then is given.
-    fn over(&self, defaults: &GenerationConfig) -> Sampling {
-        let asked = self.temperature.is_some() || self.top_k.is_some() || self.top_p.is_some() || self.min_p.is_some();
-        let sampling = Sampling {
-            repetition_penalty: self.repeat_penalty.or(defaults.repetition_penalty).unwrap_or(1.0),
-            presence_penalty: self.presence_penalty.unwrap_or(0.0),
-            frequency_penalty: self.frequency_penalty.unwrap_or(0.0),
-            ..Sampling::default()
-        };
-        if !(defaults.do_sample || asked) {
-            return sampling;
-        }
-        Sampling {
-            temperature: self.temperature.or(defaults.temperature).unwrap_or(1.0),
-            top_k: self.top_k.or(defaults.top_k).unwrap_or(50),
-            top_p: self.top_p.or(defaults.top_p).unwrap_or(1.0),
-            min_p: self.min_p.or(defaults.min_p).unwrap_or(0.0),
-            ..sampling
-        }
-    }
-}
-
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (Backend::Auto | Backend::Cpu) = args.backend;
     if let Err(error) = args.sampling.over(&GenerationConfig::default()).validate() {
@@ -129,15 +77,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let logits = args.logits.as_deref().map(PendingFile::create).transpose()?;
     let trace = args.trace.as_deref().map(PendingFile::create).transpose()?;
-    let text = args.prompt.read()?;
+    let prompt = args.prompt.read()?;
     interrupt::watch()?;
     let started = Instant::now();
-    let checkpoint = model::open(args.model.as_deref())?;
-    let prompt = args.prompt.encode(text, &checkpoint)?;
-    let rules = args.rules(&checkpoint, &prompt.ids)?;
-    let seed = args.sampling.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    let mut checkpoint = model::open(args.model.as_deref())?;
+    args.limit_context(&mut checkpoint.config)?;
+    let seed = args.sampling.seed();
     let sampler = Sampler::new(args.sampling.over(&checkpoint.generation), seed)?;
-    let transcript = args.transcript(&checkpoint)?;
+    let rules = args.rules(&checkpoint);
+    let form = match (args.json, &checkpoint.tokenizer) {
+        (true, _) => Form::Json,
+        (false, Some(_)) => Form::Text,
+        (false, None) => Form::Ids,
+    };
 
     let loaded = model::load(checkpoint, model::options(args.threads, model::numerics(args.exact)))?;
     let numerics = loaded.numerics();
@@ -147,21 +99,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         world.resource_mut::<Profile>().start(trace.is_some());
     }
 
-    let form = match (&transcript, args.json) {
-        (_, true) => Form::Json,
-        (Some(_), false) => Form::Text,
-        (None, false) => Form::Ids,
-    };
-    let mut output = Output::new(form, prompt.shown);
-    let sequence = world.spawn((Prompt::ids(prompt.ids), sampler, rules)).id();
-    if let Some(transcript) = transcript {
-        world.entity_mut(sequence).insert(transcript);
-    }
-    let mut run = Run { world, numerics, sequence, logits, started: Instant::now(), first_token: None };
+    let mut output = Output::new(form, args.prompt.shown(&prompt));
+    world.init_resource::<Rest>();
+    world.add_observer(|finished: On<SequenceFinished>, mut rest: ResMut<Rest>| rest.0.clone_from(&finished.text));
+    let asked = rules.max_new_tokens.filter(|_| args.max_tokens.is_some());
+    let sequence = world.spawn((prompt, sampler, rules)).id();
+    let mut run = Run { world, numerics, sequence, asked, logits, started: Instant::now(), first_token: None };
     let reason = run.until_finished(&mut output)?;
-    let rest = run.world.get_mut::<Transcript>(sequence).map(|mut transcript| transcript.finish());
+    let rest = match run.world.get_mut::<Transcript>(sequence) {
+        Some(mut transcript) if reason == INTERRUPTED => transcript.finish(),
+        _ => run.world.resource::<Rest>().0.clone(),
+    };
     let summary = run.summary(reason, load_seconds, seed);
-    output.done(&rest.unwrap_or_default(), summary.clone())?;
+    output.done(&rest, summary.clone())?;
     if !args.json {
         eprintln!("{}", sentence(&summary));
     }
@@ -171,38 +121,57 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(trace) = trace {
         trace.write(chrome_trace(&run.world.resource::<Profile>().timeline()).as_bytes())?;
     }
-    Ok(if reason == "interrupted" { ExitCode::from(super::INTERRUPTED) } else { ExitCode::SUCCESS })
+    Ok(if reason == INTERRUPTED { ExitCode::from(super::INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
+/// The text that was held back until the end.
+#[derive(Resource, Default)]
+struct Rest(String);
+
+/// What results call an end by Ctrl-C.
+const INTERRUPTED: &str = "interrupted";
+
 impl Args {
-    /// When to stop, once it is certain that the prompt and the new tokens fit the context.
-    fn rules(&self, checkpoint: &Checkpoint, prompt: &[u32]) -> anyhow::Result<StopRules> {
-        let mut config = checkpoint.config.clone();
-        if let Some(context) = self.ctx_size.map(|context| context as usize) {
+    /// Makes the context as long as asked for.
+    fn limit_context(&self, config: &mut ModelConfig) -> anyhow::Result<()> {
+        if let Some(context) = self.ctx_size.filter(|&context| context > 0).map(|context| context as usize) {
             let most = config.max_position_embeddings;
             if context > most {
-                bail!("--ctx-size is {context}: expected 1 to {most}, the model's max_position_embeddings");
+                bail!("--ctx-size is {context}: expected 0 to {most}, the model's max_position_embeddings");
             }
             config.max_position_embeddings = context;
         }
-        let left = config.max_position_embeddings.saturating_sub(prompt.len());
-        let usual = checkpoint.generation.max_new_tokens.unwrap_or(DEFAULT_NEW_TOKENS);
-        let eos = if self.ignore_eos { &[] } else { checkpoint.eos_token_ids() };
-        let rules = StopRules {
-            max_new_tokens: Some(self.max_tokens.unwrap_or(usual.min(left.max(1)))),
-            end_tokens: Some(eos.to_vec()),
-            ..StopRules::default()
-        };
-        Refusal::check(prompt, &config)?;
-        Ok(rules)
+        Ok(())
     }
 
-    fn transcript(&self, checkpoint: &Checkpoint) -> anyhow::Result<Option<Transcript>> {
-        if !self.stop.is_empty() {
-            tokenizer(checkpoint, "--stop", "--prompt-ids")?;
+    /// When to stop.
+    fn rules(&self, checkpoint: &Checkpoint) -> StopRules {
+        if !self.ignore_eos {
+            checkpoint.end_tokens(self.prompt.is_chat()).iter().for_each(|end| tracing::info!("{end}"));
         }
-        let stream = checkpoint.tokenizer.as_ref().map(loquent::checkpoint::Tokenizer::stream);
-        Ok(stream.map(|stream| Transcript::new(stream, self.stop.clone())))
+        let usual = checkpoint.generation.max_new_tokens.unwrap_or(DEFAULT_NEW_TOKENS);
+        let NewTokens(asked) = self.max_tokens.unwrap_or(NewTokens(Some(usual)));
+        StopRules {
+            max_new_tokens: Some(asked.unwrap_or(usize::MAX)),
+            end_tokens: self.ignore_eos.then(Vec::new),
+            stop_texts: self.stop.clone(),
+        }
+    }
+}
+
+/// How many new tokens there may be, `None` for as many as fit.
+#[derive(Clone, Copy, Debug)]
+struct NewTokens(Option<usize>);
+
+impl FromStr for NewTokens {
+    type Err = String;
+
+    /// llama.cpp knows two words for "as many as fit", -1 and -2, which differ where a context moves along with its text.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "-1" | "-2" => Ok(Self(None)),
+            _ => text.parse().map(|count| Self(Some(count))).map_err(|_| "expected -1, or how many".to_owned()),
+        }
     }
 }
 
@@ -211,6 +180,8 @@ struct Run {
     world: World,
     numerics: Numerics,
     sequence: Entity,
+    /// How many new tokens the command line asks for, if it does.
+    asked: Option<usize>,
     logits: Option<PendingFile>,
     started: Instant,
     first_token: Option<Duration>,
@@ -219,16 +190,21 @@ struct Run {
 impl Run {
     /// Advances until the sequence ends, and says why it did.
     fn until_finished(&mut self, output: &mut Output) -> anyhow::Result<&'static str> {
-        let bar = prompt_bar(self.prompt_tokens());
+        let mut bar = None;
         loop {
             if interrupt::requested() {
-                bar.finish_and_clear();
-                return Ok("interrupted");
+                bar.iter().for_each(ProgressBar::finish_and_clear);
+                return Ok(INTERRUPTED);
             }
             let progress = advance(&mut self.world, Budget::Time(PATIENCE));
+            // How long the prompt is, and what room it leaves, is known once it is admitted.
+            let bar = bar.get_or_insert_with(|| {
+                self.warn_of_room();
+                prompt_bar(self.tokens().prompt.len())
+            });
             let processed = self.tokens().processed;
             bar.set_position(processed as u64);
-            if self.first_token.is_none() && processed >= self.prompt_tokens() {
+            if self.first_token.is_none() && processed > 0 && processed >= self.tokens().prompt.len() {
                 bar.finish_and_clear();
                 self.first_token = Some(self.started.elapsed());
                 if let Some(file) = self.logits.take() {
@@ -246,10 +222,20 @@ impl Run {
                 Some(Finished(FinishReason::NonFinite)) => {
                     bail!("the model's weights overflow on this prompt: expected finite logits, found none")
                 }
-                Some(Finished(reason)) => bail!("the sequence ended: {reason:?}"),
+                Some(Finished(other)) => bail!("the sequence ended for another reason: {other:?}"),
                 None if progress == Progress::Idle => bail!("the sequence was dropped before it ended"),
                 None => {}
             }
+        }
+    }
+
+    /// Warns where the context is too short for what was asked for.
+    fn warn_of_room(&self) {
+        let Some(&Running { room, model, .. }) = self.world.get(self.sequence) else { return };
+        let context = self.world.get::<ModelConfig>(model).map_or(0, |config| config.max_position_embeddings);
+        if let Some(asked) = self.asked.filter(|&asked| asked > room && asked < usize::MAX) {
+            let read = self.tokens().prompt.len();
+            tracing::warn!("-n is {asked}: after {read} tokens of the prompt, a context of {context} leaves {room}");
         }
     }
 
@@ -257,12 +243,8 @@ impl Run {
         self.world.get::<Tokens>(self.sequence).expect("a prompt requires its tokens")
     }
 
-    fn prompt_tokens(&self) -> usize {
-        self.tokens().prompt.len()
-    }
-
     fn summary(&self, reason: &str, load_seconds: f64, seed: u64) -> serde_json::Value {
-        let (prompt, new) = (self.prompt_tokens(), self.tokens().generated.len());
+        let (prompt, new) = (self.tokens().prompt.len(), self.tokens().generated.len());
         let total = self.started.elapsed();
         let prefill = self.first_token.unwrap_or(total).as_secs_f64();
         let decode = total.as_secs_f64() - prefill;

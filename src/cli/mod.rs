@@ -11,6 +11,7 @@ mod progress;
 mod prompt;
 mod quantize;
 mod random;
+mod sampling;
 
 use std::io;
 use std::process::ExitCode;
@@ -31,7 +32,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Continue a text, or answer in a chat
-    Generate(generate::Args),
+    Generate(Box<generate::Args>),
     /// Measure how fast prompts are read and text is generated
     Bench(bench::Args),
     /// Measure how well a model predicts a text, or how far another is from it

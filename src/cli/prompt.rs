@@ -1,17 +1,22 @@
-//! Where the prompt comes from, and the token ids it becomes.
+//! Where the prompt comes from.
 
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use loquent::checkpoint::{ChatMessage, ChatOptions, Checkpoint, Tokenizer};
+use anyhow::Context;
+use loquent::checkpoint::Tokenizer;
+use loquent::prelude::*;
 
 /// The part of the command line that says what to continue.
 #[derive(clap::Args)]
 pub(super) struct PromptArgs {
     /// The text to continue; read from stdin if there is none
+    #[arg(value_name = "PROMPT", conflicts_with_all = ["text", "file", "prompt_ids"])]
+    positional: Option<String>,
+    /// The text to continue, which may begin with a hyphen here
+    #[arg(short = 'p', long = "prompt", value_name = "TEXT", allow_hyphen_values = true)]
     #[arg(conflicts_with_all = ["file", "prompt_ids"])]
-    prompt: Option<String>,
+    text: Option<String>,
     /// Read the text from a file, `-` for stdin
     #[arg(short, long, value_name = "FILE", conflicts_with = "prompt_ids")]
     file: Option<PathBuf>,
@@ -26,41 +31,32 @@ pub(super) struct PromptArgs {
     system: Option<String>,
 }
 
-/// What is to be continued.
-pub(super) struct EncodedPrompt {
-    pub(super) ids: Vec<u32>,
-    /// What the answer continues on the screen: empty in a chat, and where ids were given.
-    pub(super) shown: String,
-}
-
 impl PromptArgs {
-    /// Reads the text, if it is text and not ids.
-    pub(super) fn read(&self) -> anyhow::Result<Option<String>> {
-        if self.prompt_ids.is_some() { Ok(None) } else { self.text().map(Some) }
-    }
-
-    /// Turns the text, or the ids given instead, into tokens of the checkpoint.
-    pub(super) fn encode(&self, text: Option<String>, checkpoint: &Checkpoint) -> anyhow::Result<EncodedPrompt> {
-        let Some(text) = text else {
-            return Ok(EncodedPrompt { ids: self.prompt_ids.clone().unwrap_or_default(), shown: String::new() });
-        };
-        let tokenizer = tokenizer(checkpoint, "a text prompt", "--prompt-ids")?;
-        if !self.chat {
-            return Ok(EncodedPrompt { ids: tokenizer.encode(&text, true)?, shown: text });
+    /// What to continue: the ids given, or the text, as it is or as a message of a conversation.
+    pub(super) fn read(&self) -> anyhow::Result<Prompt> {
+        if let Some(ids) = &self.prompt_ids {
+            return Ok(Prompt::ids(&**ids));
         }
-        let Some(template) = &checkpoint.chat_template else {
-            bail!(
-                "--chat needs a chat template, and the checkpoint has none: expected chat_template.jinja, or chat_template in tokenizer_config.json"
-            );
-        };
+        let text = self.read_text()?;
+        if !self.chat {
+            return Ok(Prompt::text(text));
+        }
         let system = self.system.iter().map(|system| ChatMessage::new("system", system));
-        let messages: Vec<ChatMessage> = system.chain([ChatMessage::new("user", text)]).collect();
-        let rendered = template.render(&messages, &ChatOptions::default())?;
-        Ok(EncodedPrompt { ids: tokenizer.encode(&rendered, false)?, shown: String::new() })
+        Ok(Prompt::chat(system.chain([ChatMessage::new("user", text)]).collect::<Vec<_>>()))
     }
 
-    fn text(&self) -> anyhow::Result<String> {
-        match (&self.prompt, &self.file) {
+    /// Whether the text is a message of a conversation.
+    pub(super) fn is_chat(&self) -> bool {
+        self.chat
+    }
+
+    /// What the answer continues on the screen: nothing in a chat, nor where ids were given.
+    pub(super) fn shown(&self, prompt: &Prompt) -> String {
+        if let Prompt::Text(text) = prompt { text.clone() } else { String::new() }
+    }
+
+    fn read_text(&self) -> anyhow::Result<String> {
+        match (self.positional.as_ref().or(self.text.as_ref()), &self.file) {
             (Some(prompt), _) => Ok(prompt.clone()),
             (None, Some(file)) if file.as_os_str() != "-" => read_text(file).map(without_newline),
             (None, None) if std::io::stdin().is_terminal() => {

@@ -107,7 +107,7 @@ pub fn admit_queued(
         let (model, config, defaults, cost, tokenizer, template, children) = model;
         // One that comes back to the queue has its tokens already.
         if tokens.is_empty() {
-            match encode(prompt, rules, config, tokenizer, template) {
+            match prompt::encode(prompt, tokenizer, template) {
                 Ok(ids) => tokens.prompt = ids,
                 Err(refusal) => {
                     finish(&mut commands, sequence, FinishReason::Refused(refusal));
@@ -115,6 +115,13 @@ pub fn admit_queued(
                 }
             }
         }
+        let begun = match begin(model, prompt, rules, &tokens, config, defaults, tokenizer) {
+            Ok(begun) => begun,
+            Err(refusal) => {
+                finish(&mut commands, sequence, FinishReason::Refused(refusal));
+                continue;
+            }
+        };
         let needed = cost.of(tokens.len()).saturating_add(cost.block);
         if let Some(limit) = limits.cache_bytes
             && bytes.saturating_add(needed) > limit
@@ -130,7 +137,7 @@ pub fn admit_queued(
             commands.spawn((OfSequence(sequence), OfLayer(layer)));
         }
         let mut entity = commands.entity(sequence);
-        entity.remove::<Queued>().insert((Admitted(sequence), begin(model, prompt, rules, &tokens, config, defaults)));
+        entity.remove::<Queued>().insert((Admitted(sequence), begun));
         if !has_sampler && let Ok(sampler) = Sampler::new(defaults.sampling.clone(), 0) {
             entity.insert(sampler);
         }
@@ -151,19 +158,6 @@ fn choose<'a>(
     }
 }
 
-fn encode(
-    prompt: &Prompt,
-    rules: &StopRules,
-    config: &ModelConfig,
-    tokenizer: Option<&Tokenizer>,
-    template: Option<&ChatTemplate>,
-) -> Result<Vec<u32>, Refusal> {
-    if !rules.stop_texts.is_empty() && tokenizer.is_none() {
-        return Err(Refusal::NoTokenizer { what: "a stop text" });
-    }
-    prompt::encode(prompt, config, tokenizer, template)
-}
-
 /// What a sequence goes by, its own rules before the model's.
 fn begin(
     model: Entity,
@@ -172,9 +166,13 @@ fn begin(
     tokens: &Tokens,
     config: &ModelConfig,
     defaults: &GenerationDefaults,
-) -> Running {
-    let left = config.max_position_embeddings.saturating_sub(tokens.prompt.len());
-    let room = rules.max_new_tokens.or(defaults.max_new_tokens).unwrap_or(left).min(left);
+    tokenizer: Option<&Tokenizer>,
+) -> Result<Running, Refusal> {
+    if !rules.stop_texts.is_empty() && tokenizer.is_none() {
+        return Err(Refusal::NoTokenizer { what: "a stop text" });
+    }
+    let wanted = rules.max_new_tokens.or(defaults.max_new_tokens).unwrap_or(usize::MAX);
+    let room = Refusal::room(&tokens.prompt, wanted, config)?;
     let usual = if prompt.is_chat() { &defaults.chat_end_tokens } else { &defaults.end_tokens };
-    Running { model, room, end_tokens: rules.end_tokens.clone().unwrap_or_else(|| usual.clone()) }
+    Ok(Running { model, room, end_tokens: rules.end_tokens.clone().unwrap_or_else(|| usual.clone()) })
 }

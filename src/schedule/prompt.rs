@@ -1,19 +1,18 @@
 //! A prompt → token ids, by the tokenizer and the chat template of the model that it is for.
 
-use crate::checkpoint::{ChatOptions, ChatTemplate, ModelConfig, Tokenizer};
+use crate::checkpoint::{ChatOptions, ChatTemplate, CheckpointError, Tokenizer};
 use crate::world::refusal::Refusal;
 use crate::world::sequence::Prompt;
 
-/// The ids of `prompt`, all of which the model has.
+/// The ids of `prompt`.
 pub(super) fn encode(
     prompt: &Prompt,
-    config: &ModelConfig,
     tokenizer: Option<&Tokenizer>,
     template: Option<&ChatTemplate>,
 ) -> Result<Vec<u32>, Refusal> {
     let with = |what| tokenizer.ok_or(Refusal::NoTokenizer { what });
-    let failed = |error: crate::checkpoint::CheckpointError| Refusal::Text(error.to_string());
-    let ids = match prompt {
+    let failed = |error: CheckpointError| Refusal::Text(error.to_string());
+    Ok(match prompt {
         Prompt::Ids(ids) => ids.clone(),
         Prompt::Text(text) => with("a text prompt")?.encode(text, true).map_err(failed)?,
         Prompt::Chat(messages) => {
@@ -23,7 +22,5 @@ pub(super) fn encode(
             // What the template has written is complete.
             tokenizer.encode(&text, false).map_err(failed)?
         }
-    };
-    Refusal::check(&ids, config)?;
-    Ok(ids)
+    })
 }

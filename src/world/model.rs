@@ -5,9 +5,9 @@ use bevy_ecs::component::{Component, Immutable, StorageType};
 use bevy_ecs::prelude::*;
 
 use super::role::{MatrixRole, StreamNorm, VectorRole};
-use super::sampler::Sampling;
 use super::storage::{MapTensors, Shape, Shapes, Storage};
-use crate::checkpoint::{ChatTemplate, GenerationConfig, ModelConfig, Tokenizer};
+use crate::checkpoint::{ChatTemplate, ModelConfig, Tokenizer};
+use crate::sampling::Sampling;
 
 /// The configuration is a component of the model entity, and never changes once spawned.
 impl Component for ModelConfig {
@@ -46,26 +46,6 @@ pub struct GenerationDefaults {
     pub end_tokens: Vec<u32>,
     /// What ends an answer in a conversation.
     pub chat_end_tokens: Vec<u32>,
-}
-
-impl GenerationDefaults {
-    /// What `generation_config.json` says: sampling is off unless it turns it on, and what it leaves open is as in
-    /// transformers.
-    #[must_use]
-    pub fn sampling(generation: &GenerationConfig) -> Sampling {
-        let greedy =
-            Sampling { repetition_penalty: generation.repetition_penalty.unwrap_or(1.0), ..Sampling::default() };
-        if !generation.do_sample {
-            return greedy;
-        }
-        Sampling {
-            temperature: generation.temperature.unwrap_or(1.0),
-            top_k: generation.top_k.unwrap_or(50),
-            top_p: generation.top_p.unwrap_or(1.0),
-            min_p: generation.min_p.unwrap_or(0.0),
-            ..greedy
-        }
-    }
 }
 
 /// The two ends of the model.

@@ -19,12 +19,12 @@ pub enum Refusal {
         /// One past the largest id.
         vocab_size: usize,
     },
-    /// More positions than there are.
-    #[error("the prompt has {prompt} tokens: expected at most {context}, the model's context")]
-    PromptTooLong {
+    /// The prompt takes all positions there are, or more.
+    #[error("the prompt leaves no room for a new token: it has {prompt} tokens, and the context has {context}")]
+    ContextOverflow {
         /// Tokens in the prompt.
         prompt: usize,
-        /// Tokens that fit.
+        /// Positions, for the prompt and new tokens together.
         context: usize,
     },
     /// Text, and nothing that would turn it into tokens.
@@ -56,11 +56,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Refuses a prompt that `config` has no tokens or no positions for.
+    /// How many of `wanted` new tokens there is room for after a prompt.
     ///
     /// # Errors
-    /// What makes it impossible to run.
-    pub fn check(prompt: &[u32], config: &ModelConfig) -> Result<(), Self> {
+    /// What makes the prompt impossible to run, however few new tokens are asked for: it has tokens that `config` does not
+    /// have, or leaves no position.
+    pub fn room(prompt: &[u32], wanted: usize, config: &ModelConfig) -> Result<usize, Self> {
         let (vocab_size, context) = (config.vocab_size, config.max_position_embeddings);
         if prompt.is_empty() {
             return Err(Self::EmptyPrompt);
@@ -68,9 +69,7 @@ impl Refusal {
         if let Some((index, &id)) = prompt.iter().enumerate().find(|&(_, &id)| id as usize >= vocab_size) {
             return Err(Self::UnknownToken { index, id, vocab_size });
         }
-        if prompt.len() > context {
-            return Err(Self::PromptTooLong { prompt: prompt.len(), context });
-        }
-        Ok(())
+        let left = context.checked_sub(prompt.len()).filter(|&left| left > 0 || wanted == 0);
+        left.map(|left| wanted.min(left)).ok_or(Self::ContextOverflow { prompt: prompt.len(), context })
     }
 }

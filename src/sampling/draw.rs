@@ -1,0 +1,39 @@
+//! Chance: one random number picks among the candidates.
+
+#![forbid(unsafe_code)]
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+use super::filters::Candidate;
+
+/// Random numbers that depend on nothing but their seed.
+#[derive(Clone, Debug)]
+pub struct Random(ChaCha8Rng);
+
+impl Random {
+    /// Those of a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// One of the 2⁵³ numbers of equal distance in [0, 1).
+    fn unit(&mut self) -> f64 {
+        (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// Picks a candidate as often as its weight says. `None` if none has any.
+pub(super) fn draw(random: &mut Random, candidates: &[Candidate]) -> Option<u32> {
+    let total: f64 = candidates.iter().map(|&(_, weight)| f64::from(weight)).sum();
+    let mut left = random.unit() * total;
+    for &(id, weight) in candidates {
+        left -= f64::from(weight);
+        if left < 0.0 {
+            return Some(id);
+        }
+    }
+    // Rounding can leave a hair of `left` after the last one.
+    candidates.iter().rev().find(|&&(_, weight)| weight > 0.0).map(|&(id, _)| id)
+}

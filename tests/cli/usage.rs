@@ -1,0 +1,50 @@
+//! What is refused before any work.
+
+use crate::failure;
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    for arguments in [
+        &["generate", "--no-such-flag"][..],
+        &["generate", "a", "-t", "0"],
+        &["generate", "a", "-t", "5000"],
+        &["generate", "a", "-n", "-3"],
+        &["generate", "a", "-n", "1.5"],
+        &["generate", "a", "-s", "-2"],
+        &["generate", "a", "-c", "-1"],
+        &["generate", "a", "-p", "b"],
+        &["generate", "-p", "a", "-f", "b"],
+        &["generate", "-p", "a", "--prompt-ids", "1"],
+        &["generate", "-x"],
+        &["generate", "a", "--temp", "nan"],
+        &["generate", "a", "-n", "many"],
+        &["generate", "a", "--prompt-ids", "1"],
+        &["generate", "--prompt-ids", "1,x"],
+        &["generate", "a", "--system", "b"],
+        &["generate", "a", "--backend", "gpu"],
+        &["generate", "a", "--temp", "warm"],
+        &["bench", "--random"],
+        &["bench", "--config", "x.json"],
+        &["bench", "-p", "0", "-n", "0"],
+        &["bench", "-r", "0"],
+        &["no-such-command"],
+        &[],
+    ] {
+        failure(arguments, 2);
+    }
+}
+
+#[test]
+fn a_setting_out_of_range_or_a_place_that_cannot_be_written_is_an_error_before_any_work() {
+    let message = failure(&["generate", "a", "--top-p", "1.5"], 2);
+    assert!(message.contains("top_p is 1.5: expected a number from 0 to 1"), "{message}");
+    let message = failure(&["generate", "a", "--temp", "-1"], 2);
+    assert!(message.contains("temperature is -1: expected a finite number, at least 0"), "{message}");
+    let message = failure(&["generate", "a", "--logits", "no/such/folder/logits"], 1);
+    assert!(message.contains("cannot write no/such/folder/logits"), "{message}");
+    let message = failure(&["generate", "a", "--trace", "tests"], 1);
+    assert!(message.contains("cannot write tests: it is a directory"), "{message}");
+    let message = failure(&["generate", "a", "-m", "no/such/model"], 1);
+    assert!(message.starts_with("error: no/such/model: cannot open: "), "{message}");
+    assert_eq!(message.matches("os error").count(), 1, "the cause is said once: {message}");
+}

@@ -2,28 +2,30 @@
 
 use std::ops::ControlFlow;
 
+use super::parts::Listed;
 use super::rows::{Rows, norm};
 use super::weights::Weights;
 use super::{dot, sigmoid};
 use crate::checkpoint::{AttentionConfig, ModelConfig};
 use crate::convert::error::ConvertError;
 use crate::convert::progress::Progress;
+use crate::world::attention::Attention;
 
 /// What the attention layer adds to the residual stream, `[tokens, hidden_size]`.
 pub(super) fn mix(
     weights: &Weights<'_, impl FnMut(Progress<'_>) -> ControlFlow<()> + Send>,
     config: &ModelConfig,
-    layer: &str,
+    weights_of: &Attention<Listed>,
     x: &Rows,
 ) -> Result<Rows, ConvertError> {
-    let name = |tensor: &str| format!("{layer}.self_attn.{tensor}.weight");
+    let Attention { q_proj, k_proj, v_proj, o_proj, q_norm, k_norm } = weights_of;
     let attention = &config.attention;
     let (dim, eps) = (attention.head_dim, f64::from(config.rms_norm_eps));
     // Query and gate of each head side by side.
-    let queries = weights.product(&name("q_proj"), x)?;
-    let mut keys = weights.product(&name("k_proj"), x)?;
-    let values = weights.product(&name("v_proj"), x)?;
-    let (q_norm, k_norm) = (weights.vector(&name("q_norm"))?, weights.vector(&name("k_norm"))?);
+    let queries = weights.product(*q_proj, x)?;
+    let mut keys = weights.product(*k_proj, x)?;
+    let values = weights.product(*v_proj, x)?;
+    let (q_norm, k_norm) = (weights.vector(*q_norm)?, weights.vector(*k_norm)?);
     let place = |head: &mut [f64], weight: &[f64], position: usize| {
         norm(head, weight.iter().map(|weight| 1.0 + weight), eps);
         rotate(head, attention, position);
@@ -44,7 +46,7 @@ pub(super) fn mix(
             read.iter_mut().zip(gate).for_each(|(read, gate)| *read *= sigmoid(*gate));
         }
     }
-    weights.product(&name("o_proj"), &read)
+    weights.product(*o_proj, &read)
 }
 
 /// The mean of all values, each by how well its key answers the query.

@@ -2,29 +2,32 @@
 
 use std::ops::ControlFlow;
 
+use super::parts::Listed;
 use super::rows::{Rows, norm};
 use super::weights::Weights;
 use super::{dot, sigmoid, silu};
 use crate::checkpoint::ModelConfig;
 use crate::convert::error::ConvertError;
 use crate::convert::progress::Progress;
+use crate::world::delta_net::DeltaNet;
 
 /// What the linear-attention layer adds to the residual stream, `[tokens, hidden_size]`.
 pub(super) fn mix(
     weights: &Weights<'_, impl FnMut(Progress<'_>) -> ControlFlow<()> + Send>,
     config: &ModelConfig,
-    layer: &str,
+    weights_of: &DeltaNet<Listed>,
     x: &Rows,
 ) -> Result<Rows, ConvertError> {
-    let name = |tensor: &str| format!("{layer}.linear_attn.{tensor}");
+    let DeltaNet { in_proj_qkv, in_proj_z, in_proj_b, in_proj_a, conv1d, a_log, dt_bias, norm: head_norm, out_proj } =
+        weights_of;
     let net = &config.delta_net;
-    let qkv = weights.product(&name("in_proj_qkv.weight"), x)?;
-    let z = weights.product(&name("in_proj_z.weight"), x)?;
-    let b = weights.product(&name("in_proj_b.weight"), x)?;
-    let a = weights.product(&name("in_proj_a.weight"), x)?;
-    let qkv = convolved(&qkv, &weights.vector(&name("conv1d.weight"))?);
-    let (a_log, dt_bias) = (weights.vector(&name("A_log"))?, weights.vector(&name("dt_bias"))?);
-    let norm_weight = weights.vector(&name("norm.weight"))?;
+    let qkv = weights.product(*in_proj_qkv, x)?;
+    let z = weights.product(*in_proj_z, x)?;
+    let b = weights.product(*in_proj_b, x)?;
+    let a = weights.product(*in_proj_a, x)?;
+    let qkv = convolved(&qkv, &weights.vector(*conv1d)?);
+    let (a_log, dt_bias) = (weights.vector(*a_log)?, weights.vector(*dt_bias)?);
+    let norm_weight = weights.vector(*head_norm)?;
 
     let (key_dim, value_dim) = (net.key_head_dim, net.value_head_dim);
     let mut read = Rows::zeros(x.len(), net.value_dim());
@@ -53,7 +56,7 @@ pub(super) fn mix(
             to.iter_mut().zip(out).zip(gates).for_each(|((to, out), gate)| *to = out * silu(*gate));
         }
     }
-    weights.product(&name("out_proj.weight"), &read)
+    weights.product(*out_proj, &read)
 }
 
 /// Each channel with its own taps, `[channels, 1, taps]`, the oldest first, over what came before.

@@ -3,11 +3,13 @@
 
 mod attention;
 mod delta_net;
+mod parts;
 mod rows;
 mod weights;
 
 use std::ops::ControlFlow;
 
+use parts::{Listed, listed};
 use rows::Rows;
 use weights::Weights;
 pub(super) use weights::bytes;
@@ -15,7 +17,10 @@ pub(super) use weights::bytes;
 use super::error::ConvertError;
 use super::model::Model;
 use super::progress::{Meter, Progress};
-use crate::checkpoint::LayerType;
+use crate::world::layer::LayerNorms;
+use crate::world::mlp::Mlp;
+use crate::world::model;
+use crate::world::parts::{LayerParts, Mixer, ModelParts};
 
 /// The logits after each token of a sequence, `[tokens, vocab_size]`.
 pub(super) fn logits(
@@ -26,23 +31,26 @@ pub(super) fn logits(
     let config = &model.config;
     let weights = Weights::of(model, meter);
     let eps = f64::from(config.rms_norm_eps);
-    let mut residual = weights.embed(tokens)?;
-    for (index, layer_type) in config.layer_types.iter().enumerate() {
-        let layer = format!("layers.{index}");
-        let normed = residual.normed(&weights.vector(&format!("{layer}.input_layernorm.weight"))?, eps);
-        residual.add(&match layer_type {
-            LayerType::LinearAttention => delta_net::mix(&weights, config, &layer, &normed)?,
-            LayerType::FullAttention => attention::mix(&weights, config, &layer, &normed)?,
+    // Every part is taken by name, so that a new one cannot be forgotten here.
+    let ModelParts { ends, layers }: ModelParts<Listed> = listed(model);
+    let model::Model { embed_tokens, norm, lm_head } = ends;
+    let mut residual = weights.embed(embed_tokens, tokens)?;
+    for LayerParts { norms, mixer, mlp } in &layers {
+        let LayerNorms { input_layernorm, post_attention_layernorm } = norms;
+        let normed = residual.normed(&weights.vector(*input_layernorm)?, eps);
+        residual.add(&match mixer {
+            Mixer::DeltaNet(net) => delta_net::mix(&weights, config, net, &normed)?,
+            Mixer::Attention(attention) => attention::mix(&weights, config, attention, &normed)?,
         });
-        let normed = residual.normed(&weights.vector(&format!("{layer}.post_attention_layernorm.weight"))?, eps);
-        let mut gate = weights.product(&format!("{layer}.mlp.gate_proj.weight"), &normed)?;
-        let up = weights.product(&format!("{layer}.mlp.up_proj.weight"), &normed)?;
+        let normed = residual.normed(&weights.vector(*post_attention_layernorm)?, eps);
+        let Mlp { gate_proj, up_proj, down_proj } = mlp;
+        let mut gate = weights.product(*gate_proj, &normed)?;
+        let up = weights.product(*up_proj, &normed)?;
         gate.values.iter_mut().zip(&up.values).for_each(|(gate, up)| *gate = silu(*gate) * up);
-        residual.add(&weights.product(&format!("{layer}.mlp.down_proj.weight"), &gate)?);
+        residual.add(&weights.product(*down_proj, &gate)?);
     }
-    let normed = residual.normed(&weights.vector("norm.weight")?, eps);
-    let head = if config.tie_word_embeddings { "embed_tokens.weight" } else { "lm_head.weight" };
-    weights.product(head, &normed)
+    let normed = residual.normed(&weights.vector(norm)?, eps);
+    weights.product(lm_head.unwrap_or(embed_tokens), &normed)
 }
 
 fn sigmoid(x: f64) -> f64 {

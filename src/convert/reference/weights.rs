@@ -1,52 +1,52 @@
-//! A model's weights as the forward pass asks for them: by name, after what is done to them.
+//! A model's weights as the forward pass asks for them: by place, after what is done to them.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use rayon::prelude::*;
 
 use super::dot;
+use super::parts::Place;
 use super::rows::Rows;
 use crate::checkpoint::{Piece, StoredTensor};
 use crate::convert::change::{Change, Changed, read_vector};
 use crate::convert::error::ConvertError;
 use crate::convert::model::{Model, PlannedTensor};
 use crate::convert::progress::{Meter, Progress};
+use crate::world::promised::TensorRole;
+use crate::world::role::MatrixRole;
 
 /// Elements of a matrix to take at a time.
 const PIECE: usize = 4 << 20;
 
-const EMBEDDING: &str = "embed_tokens.weight";
-
 /// Bytes that a forward pass reads: all matrices, but of an embedding that is no head only the tokens' rows.
 pub(in crate::convert) fn bytes(model: &Model) -> u64 {
     let is_read = |tensor: &&PlannedTensor| {
-        tensor.promised.is_matrix() && (model.config.tie_word_embeddings || tensor.promised.name != EMBEDDING)
+        tensor.promised.is_matrix()
+            && (model.config.tie_word_embeddings || tensor.promised.role != TensorRole::Matrix(MatrixRole::Embeds))
     };
     model.tensors.iter().filter(is_read).map(|tensor| tensor.stored.size() as u64).sum()
 }
 
 pub(super) struct Weights<'a, F> {
-    tensors: BTreeMap<&'a str, &'a PlannedTensor>,
+    tensors: &'a [PlannedTensor],
     meter: &'a Meter<F>,
 }
 
 impl<'a, F: FnMut(Progress<'_>) -> ControlFlow<()> + Send> Weights<'a, F> {
     pub(super) fn of(model: &'a Model, meter: &'a Meter<F>) -> Self {
-        let tensors = model.tensors.iter().map(|tensor| (&*tensor.promised.name, tensor)).collect();
-        Self { tensors, meter }
+        Self { tensors: &model.tensors, meter }
     }
 
     /// All elements of a small tensor.
-    pub(super) fn vector(&self, name: &str) -> Result<Vec<f64>, ConvertError> {
-        let tensor = self.tensors[name];
+    pub(super) fn vector(&self, place: Place) -> Result<Vec<f64>, ConvertError> {
+        let tensor = &self.tensors[place.0];
         let values = read_vector(&tensor.stored)?;
         Ok(if matches!(tensor.change, Change::Clear) { vec![0.0; values.len()] } else { values })
     }
 
     /// The rows of the embedding that stand for `tokens`.
-    pub(super) fn embed(&self, tokens: &[u32]) -> Result<Rows, ConvertError> {
-        let PlannedTensor { stored, change, .. } = self.tensors[EMBEDDING];
+    pub(super) fn embed(&self, place: Place, tokens: &[u32]) -> Result<Rows, ConvertError> {
+        let PlannedTensor { stored, change, .. } = &self.tensors[place.0];
         let mut rows = Rows::zeros(tokens.len(), columns(stored));
         for (row, &token) in rows.iter_mut().zip(tokens) {
             let mut piece = Piece::default();
@@ -58,8 +58,8 @@ impl<'a, F: FnMut(Progress<'_>) -> ControlFlow<()> + Send> Weights<'a, F> {
     }
 
     /// `x · Wᵀ`, `[tokens, rows of W]`.
-    pub(super) fn product(&self, name: &str, x: &Rows) -> Result<Rows, ConvertError> {
-        let PlannedTensor { stored, change, name, .. } = self.tensors[name];
+    pub(super) fn product(&self, place: Place, x: &Rows) -> Result<Rows, ConvertError> {
+        let PlannedTensor { stored, change, name, .. } = &self.tensors[place.0];
         let width = columns(stored);
         let mut out = Rows::zeros(x.len(), stored.len() / width);
         let (mut piece, mut panels) = (Piece::default(), Vec::new());

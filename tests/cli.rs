@@ -356,6 +356,22 @@ fn bench_ends_with_the_medians_as_json() {
 }
 
 #[test]
+fn bench_profiles_the_prompt_and_what_follows_it_apart() {
+    let output = run(&["bench", "-p", "40", "-n", "6", "-r", "2", "--profile"]);
+    let tables = stderr(&output);
+    let calls = |part: &str, system: &str| {
+        let rows = tables.lines().skip_while(|line| *line != part).skip(1);
+        let mut rows =
+            rows.take_while(|line| line.contains(' ')).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        rows.find(|row| row[0] == system).map(|row| row[2].parse::<u64>().expect("calls"))
+    };
+    for (system, prompt, decode) in [("fill_batch", 2, 12), ("compute_logits", 2, 12)] {
+        assert_eq!(calls("prompt", system), Some(prompt), "{tables}");
+        assert_eq!(calls("decode", system), Some(decode), "{tables}");
+    }
+}
+
+#[test]
 fn bench_refuses_what_it_cannot_measure() {
     let config = "tests/fixtures/tied-bf16/config.json";
     let message = failure(&["bench", "--random", "--config", config, "-p", "600"], 1);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bevy_ecs::prelude::*;
 use criterion::Throughput;
-use loquent::cpu::{self, Numerics, kernels::Isa};
+use loquent::cpu::{self, Isa, Numerics};
 use loquent::prelude::*;
 use loquent::schedule::load;
 

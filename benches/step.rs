@@ -8,7 +8,7 @@ use bevy_ecs::prelude::*;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Throughput};
 use loquent::checkpoint::{AttentionConfig, DeltaNetConfig, LayerType, Layout};
-use loquent::cpu::{self, Numerics, kernels::Isa};
+use loquent::cpu::{self, Isa, Numerics};
 use loquent::prelude::*;
 use loquent::schedule::load;
 use support::random::{Matrices, RandomWeights};

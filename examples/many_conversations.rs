@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bevy_ecs::prelude::*;
-use loquent::cpu::{self, Numerics, kernels::Isa};
+use loquent::cpu::{self, Isa, Numerics};
 use loquent::prelude::*;
 use loquent::schedule::load;
 

@@ -4,8 +4,7 @@ mod support;
 
 use bevy_ecs::entity::EntityCloner;
 use bevy_ecs::prelude::*;
-use loquent::cpu::Numerics;
-use loquent::cpu::kernels::Isa;
+use loquent::cpu::{Isa, Numerics};
 use loquent::prelude::*;
 use loquent::schedule::{Cursor, EndStep};
 use loquent::world::activations::Logits;

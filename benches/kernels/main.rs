@@ -9,7 +9,7 @@ mod support;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Throughput};
-use loquent::cpu::kernels::Isa;
+use loquent::cpu::Isa;
 
 /// Width of the residual stream.
 const HIDDEN: usize = 1024;

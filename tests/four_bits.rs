@@ -6,8 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
 
 use bevy_ecs::prelude::*;
-use loquent::cpu::Isa;
-use loquent::cpu::{Cpu, Matrix, Numerics};
+use loquent::cpu::{Cpu, Isa, Matrix, Numerics};
 use loquent::prelude::*;
 use loquent::world::mlp::Mlp;
 use loquent::world::model::Model;

@@ -5,7 +5,7 @@ mod support;
 use bevy_ecs::prelude::*;
 use loquent::prelude::*;
 use loquent::schedule::profile::Profile;
-use loquent::schedule::{EndStep, LayerPass};
+use loquent::schedule::{BeginStep, EndStep, LayerPass};
 use loquent::world::activations::{Logits, Residual};
 use loquent::world::delta_net::DeltaNet;
 use loquent::world::layer::{ActiveLayer, LayerIndex, OnLayer};
@@ -86,4 +86,29 @@ fn the_profile_times_a_hosts_systems_like_ours_and_only_while_it_is_on() {
     assert!(mlp.bytes > 0 && mlp.operations > 0 && !mlp.time.is_zero());
     let timeline = world.resource::<Profile>().timeline();
     assert_eq!(timeline.len() as u64, costs.iter().map(|cost| cost.calls).sum::<u64>());
+}
+
+#[test]
+fn the_profile_shows_a_hosts_system_under_no_set_of_another_schedule() {
+    // Systems are counted anew in each schedule, so that some of these have the same numbers.
+    fn loose<const N: usize>() {}
+    fn among_ours<const N: usize>() {}
+    let mut world = default_world(&fixtures()[0]);
+    world.schedule_scope(BeginStep, |_, schedule| {
+        schedule.add_systems((loose::<0>, loose::<1>, loose::<2>, loose::<3>, loose::<4>, loose::<5>));
+    });
+    world.schedule_scope(LayerPass, |_, schedule| {
+        schedule.add_systems((among_ours::<0>, among_ours::<1>, among_ours::<2>).in_set(LayerSystems::Mlp));
+    });
+    world.resource_mut::<Profile>().start(false);
+    generate(&mut world, &[1, 2, 3], 2);
+    let costs: Vec<_> = world.resource::<Profile>().costs().collect();
+    let sets = |of: &str| {
+        let hosts = costs.iter().filter(|cost| cost.system.starts_with(of));
+        hosts.map(|cost| &*cost.set).collect::<Vec<_>>()
+    };
+    assert_eq!((sets("loose"), sets("among_ours")), (vec![""; 6], vec!["Mlp"; 3]));
+    let set = |system: &str| costs.iter().find(|cost| cost.system == system).map(|cost| &*cost.set);
+    let ours = ["fill_batch", "embed_tokens", "norm_for_mixer", "run_mlp", "compute_logits", "emit_picks"].map(set);
+    assert_eq!(ours, ["Admit", "Embed", "MixerNorm", "Mlp", "Head", "Emit"].map(Some));
 }

@@ -3,8 +3,7 @@
 
 mod support;
 
-use loquent::cpu::Isa;
-use loquent::cpu::Numerics;
+use loquent::cpu::{Isa, Numerics};
 use loquent::prelude::*;
 use serde::Deserialize;
 use support::{demo, exact_world, fixtures, generate, golden, logits, vocab_size, world};

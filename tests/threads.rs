@@ -8,8 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use bevy_ecs::prelude::*;
-use loquent::cpu::Numerics;
-use loquent::cpu::kernels::Isa;
+use loquent::cpu::{Isa, Numerics};
 use support::{demo, fixtures, generate, some_prompt, vocab_size};
 
 /// Much longer than any of these take.

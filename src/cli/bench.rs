@@ -11,9 +11,10 @@ use clap::ValueEnum;
 use loquent::checkpoint::ElementType;
 use loquent::cpu::read_bandwidth;
 use loquent::prelude::*;
-use loquent::schedule::profile::{Profile, table};
+use loquent::schedule::profile::{Profile, SystemCost, table};
 use serde_json::json;
 
+use super::others::Ticks;
 use super::random::RandomWeights;
 use super::{Backend, interrupt, model, progress};
 
@@ -80,6 +81,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.profile {
         bench.world.resource_mut::<Profile>().start(false);
     }
+    let before = Ticks::now();
     for _ in 0..args.repetitions {
         let repetition = bench.measure(args)?;
         if interrupt::requested() {
@@ -92,11 +94,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bench.repetitions.push(repetition);
     }
     bar.finish_and_clear();
+    let disturbed = Ticks::now().zip(before).and_then(|(now, before)| now.much_of_others_since(before));
     let report = Report::of(&bench, args);
     let text = if args.json { format!("{}\n", report.json()) } else { report.table() };
     std::io::stdout().write_all(text.as_bytes())?;
     if args.profile {
-        eprintln!("{}", table(bench.world.resource::<Profile>().costs(), report.bandwidth.median));
+        for (part, costs) in [("prompt", &bench.costs.prompt), ("decode", &bench.costs.decode)] {
+            eprintln!("{part}\n{}", table(costs.iter().cloned(), report.bandwidth.median));
+        }
+    }
+    if let Some(share) = disturbed {
+        let percent = 100.0 * share;
+        eprintln!(
+            "warning: other processes took {percent:.0} % of the processors' time meanwhile, which slows this down"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -125,7 +136,8 @@ impl Args {
         };
         let memory = vec![1u8; BANDWIDTH_BYTES];
         let bytes_per_token = loaded.bytes_per_token();
-        Ok(Bench { name, config, world: model::world(loaded), bytes_per_token, memory, repetitions: Vec::new() })
+        let (world, costs) = (model::world(loaded), Costs::default());
+        Ok(Bench { name, config, world, bytes_per_token, memory, repetitions: Vec::new(), costs })
     }
 
     fn check_context(&self, config: &ModelConfig) -> anyhow::Result<()> {
@@ -148,6 +160,29 @@ struct Bench {
     bytes_per_token: usize,
     memory: Vec<u8>,
     repetitions: Vec<Repetition>,
+    costs: Costs,
+}
+
+/// What every system cost, over all repetitions.
+#[derive(Default)]
+struct Costs {
+    prompt: Vec<SystemCost>,
+    decode: Vec<SystemCost>,
+}
+
+/// Adds costs to those of the same systems.
+fn add(sums: &mut Vec<SystemCost>, costs: Vec<SystemCost>) {
+    for cost in costs {
+        match sums.iter_mut().find(|sum| (&sum.system, &sum.set) == (&cost.system, &cost.set)) {
+            Some(sum) => {
+                sum.calls += cost.calls;
+                sum.time += cost.time;
+                sum.bytes += cost.bytes;
+                sum.operations += cost.operations;
+            }
+            None => sums.push(cost),
+        }
+    }
 }
 
 /// One measurement. Rates are tokens per second; bandwidth is bytes per second.
@@ -173,12 +208,14 @@ impl Bench {
             anyhow::ensure!(advance(world, Budget::Step) != Progress::Idle, "the prompt could not be run");
         }
         let prompt_seconds = started.elapsed().as_secs_f64();
+        add(&mut self.costs.prompt, world.resource_mut::<Profile>().take_costs());
         let bandwidth = read_bandwidth(world.resource::<Workers>(), &self.memory);
         let started = Instant::now();
         while world.get::<Finished>(sequence).is_none() && !interrupt::requested() {
             advance(world, Budget::Step);
         }
         let decode_seconds = started.elapsed().as_secs_f64();
+        add(&mut self.costs.decode, world.resource_mut::<Profile>().take_costs());
         let after = read_bandwidth(world.resource::<Workers>(), &self.memory);
         world.despawn(sequence);
         world.resource_mut::<Messages<TokenGenerated>>().clear();

@@ -5,6 +5,7 @@ mod generate;
 mod inspect;
 mod interrupt;
 mod model;
+mod others;
 mod output;
 mod perplexity;
 mod progress;

@@ -19,6 +19,8 @@ pub mod delta_net;
 pub mod embed;
 mod footprint;
 pub mod head;
+// Not part of the interface: for the benches, which measure each by itself.
+#[doc(hidden)]
 #[allow(unsafe_code, reason = "intrinsics, and disjoint writes from several threads")]
 pub mod kernels;
 mod kv_cache;

@@ -10,7 +10,7 @@
 //! use std::path::Path;
 //!
 //! use bevy_ecs::prelude::*;
-//! use loquent::cpu::{self, Numerics, kernels::Isa};
+//! use loquent::cpu::{self, Isa, Numerics};
 //! use loquent::perplexity::{Scorer, Windows};
 //! use loquent::prelude::*;
 //! use loquent::schedule::load;

@@ -42,3 +42,19 @@ fn a_closed_pipe_ends_a_benchmark_quietly() {
         assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
     }
 }
+
+#[test]
+fn bench_profiles_the_prompt_and_what_follows_it_apart() {
+    let output = run(&["bench", "-p", "40", "-n", "6", "-r", "2", "--profile"]);
+    let tables = stderr(&output);
+    let calls = |part: &str, system: &str| {
+        let rows = tables.lines().skip_while(|line| *line != part).skip(1);
+        let mut rows =
+            rows.take_while(|line| line.contains(' ')).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        rows.find(|row| row[0] == system).map(|row| row[2].parse::<u64>().expect("calls"))
+    };
+    for (system, prompt, decode) in [("fill_batch", 2, 12), ("compute_logits", 2, 12)] {
+        assert_eq!(calls("prompt", system), Some(prompt), "{tables}");
+        assert_eq!(calls("decode", system), Some(decode), "{tables}");
+    }
+}

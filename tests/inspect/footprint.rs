@@ -1,9 +1,7 @@
 //! Predicted memory, against a world that has it.
 
 use bevy_ecs::prelude::*;
-use loquent::cpu::Isa;
-use loquent::cpu::kernels::Panel;
-use loquent::cpu::{Cpu, Matrix, Numerics};
+use loquent::cpu::{Cpu, Isa, Matrix, Numerics};
 use loquent::inspect::Options;
 use loquent::prelude::Budget;
 use loquent::world::attention::Attention;
@@ -25,7 +23,7 @@ impl Held {
         for matrix in matrices {
             match matrix {
                 Matrix::Stored(tensor) => self.0[0] += tensor.bytes().len(),
-                Matrix::Packed { panels, .. } => self.0[1] += panels.len() * size_of::<Panel>(),
+                Matrix::Packed { panels, .. } => self.0[1] += size_of_val(&**panels),
             }
         }
     }

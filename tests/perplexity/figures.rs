@@ -4,8 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use bevy_ecs::prelude::*;
-use loquent::cpu::Isa;
-use loquent::cpu::{Cpu, Numerics};
+use loquent::cpu::{Cpu, Isa, Numerics};
 use loquent::perplexity::{Estimate, Scorer, Windows};
 use loquent::prelude::*;
 use loquent::schedule::EndStep;

@@ -2,8 +2,7 @@
 
 use std::thread::available_parallelism;
 
-use loquent::cpu::Footprint;
-use loquent::cpu::kernels::Isa;
+use loquent::cpu::{Footprint, Isa};
 use loquent::inspect::Purpose;
 use loquent::inspect::{FileReport, InspectError, Report, Statistics, TensorReport};
 use loquent::prelude::ModelConfig;

@@ -2,8 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use loquent::cpu::Footprint;
-use loquent::cpu::kernels::Isa;
+use loquent::cpu::{Footprint, Isa};
 use loquent::inspect::{InspectError, MATERIAL_ASYMMETRY, Purpose, Report, Statistics};
 
 use super::{Compared, Findings, why_unused};

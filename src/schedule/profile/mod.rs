@@ -7,8 +7,9 @@ mod table;
 mod timed;
 mod trace;
 
+use std::any::{Any, TypeId};
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,6 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{
     ApplyDeferred, InternedScheduleLabel, InternedSystemSet, ScheduleLabel, SystemKey, SystemWithAccess,
 };
-use std::any::TypeId;
 
 use super::sets::{BeginStep, EndStep, LayerPass, LayerSystems, StepSystems};
 pub use table::table;
@@ -28,14 +28,29 @@ pub use trace::chrome_trace;
 pub struct Profile {
     switch: Arc<Switch>,
     rows: Vec<Row>,
-    wrapped: HashSet<(InternedScheduleLabel, SystemKey)>,
 }
 
 struct Row {
     system: String,
     set: String,
+    /// Which system: keys are unique within a schedule only.
+    schedule: InternedScheduleLabel,
     key: SystemKey,
     meter: Arc<Meter>,
+}
+
+impl Row {
+    /// What the system has cost, each count as `read` has it.
+    fn cost(&self, read: impl Fn(&AtomicU64) -> u64) -> SystemCost {
+        SystemCost {
+            system: self.system.clone(),
+            set: self.set.clone(),
+            calls: read(&self.meter.calls),
+            time: Duration::from_nanos(read(&self.meter.nanoseconds)),
+            bytes: read(&self.meter.bytes),
+            operations: read(&self.meter.operations),
+        }
+    }
 }
 
 /// What one system has cost.
@@ -97,7 +112,7 @@ impl Default for Profile {
             tracing: AtomicBool::new(false),
             runs: Mutex::new(Vec::new()),
         };
-        Self { switch: Arc::new(switch), rows: Vec::new(), wrapped: HashSet::new() }
+        Self { switch: Arc::new(switch), rows: Vec::new() }
     }
 }
 
@@ -115,14 +130,12 @@ impl Profile {
 
     /// The systems that ran, in the order of the schedules' construction.
     pub fn costs(&self) -> impl Iterator<Item = SystemCost> + '_ {
-        self.rows.iter().filter(|row| row.meter.calls.load(Relaxed) > 0).map(|row| SystemCost {
-            system: row.system.clone(),
-            set: row.set.clone(),
-            calls: row.meter.calls.load(Relaxed),
-            time: Duration::from_nanos(row.meter.nanoseconds.load(Relaxed)),
-            bytes: row.meter.bytes.load(Relaxed),
-            operations: row.meter.operations.load(Relaxed),
-        })
+        self.rows.iter().map(|row| row.cost(|count| count.load(Relaxed))).filter(|cost| cost.calls > 0)
+    }
+
+    /// As [`costs`](Self::costs), which from here on are counted anew: for the parts of a measurement.
+    pub fn take_costs(&mut self) -> Vec<SystemCost> {
+        self.rows.iter().map(|row| row.cost(|count| count.swap(0, Relaxed))).filter(|cost| cost.calls > 0).collect()
     }
 
     /// The timeline, in the order things ran; empty unless started with one.
@@ -146,7 +159,7 @@ pub(super) fn instrument(world: &mut World) {
                     profile.wrap(label, schedule);
                     // Sets are known once the schedule is built. If it cannot be, running it says why.
                     if schedule.initialize(world).is_ok() {
-                        profile.name_sets(schedule);
+                        profile.name_sets(label, schedule);
                     }
                 });
             });
@@ -157,10 +170,11 @@ pub(super) fn instrument(world: &mut World) {
 impl Profile {
     fn wrap(&mut self, label: InternedScheduleLabel, schedule: &mut Schedule) {
         let systems = &mut schedule.graph_mut().systems;
-        let is_new = |key: SystemKey| !self.wrapped.contains(&(label, key));
+        let wrapped = |row: &Row| (row.schedule == label).then_some(row.key);
+        let wrapped: HashSet<SystemKey> = self.rows.iter().filter_map(wrapped).collect();
         let keys: Vec<SystemKey> = systems
             .iter()
-            .filter(|(key, system, _)| is_new(*key) && system.system_type() != TypeId::of::<ApplyDeferred>())
+            .filter(|(key, system, _)| !wrapped.contains(key) && system.system_type() != TypeId::of::<ApplyDeferred>())
             .map(|(key, _, _)| key)
             .collect();
         for key in keys {
@@ -171,25 +185,24 @@ impl Profile {
             let name = system.name().shortname().to_string();
             let timed = Timed::new(system, self.rows.len(), meter.clone(), self.switch.clone());
             *slot = SystemWithAccess::new(Box::new(timed));
-            self.rows.push(Row { system: name, set: String::new(), key, meter });
-            self.wrapped.insert((label, key));
+            self.rows.push(Row { system: name, set: String::new(), schedule: label, key, meter });
         }
     }
 
-    fn name_sets(&mut self, schedule: &Schedule) {
-        use LayerSystems::{Mixer, MixerNorm, Mlp, MlpNorm};
-        use StepSystems::{Admit, Embed, Emit, Head, Sample};
-        let name = |set: InternedSystemSet, rows: &mut Vec<Row>| {
-            let Ok(keys) = schedule.graph().systems_in_set(set) else { return };
-            for row in rows.iter_mut().filter(|row| keys.contains(&row.key) && row.set.is_empty()) {
+    fn name_sets(&mut self, label: InternedScheduleLabel, schedule: &Schedule) {
+        let sets = schedule.graph().system_sets.iter().filter_map(|(_, set, _)| ours(set));
+        for set in sets {
+            let Ok(keys) = schedule.graph().systems_in_set(set) else { continue };
+            for row in self.rows.iter_mut().filter(|row| row.schedule == label && keys.contains(&row.key)) {
                 row.set = format!("{set:?}");
             }
-        };
-        for set in [Admit, Embed, Head, Sample, Emit] {
-            name(set.intern(), &mut self.rows);
-        }
-        for set in [MixerNorm, Mixer, MlpNorm, Mlp] {
-            name(set.intern(), &mut self.rows);
         }
     }
+}
+
+/// The set, if it is one of a step's or of a layer's.
+fn ours(set: &dyn SystemSet) -> Option<InternedSystemSet> {
+    let set: &dyn Any = set;
+    let of_step = set.downcast_ref::<StepSystems>().map(SystemSet::intern);
+    of_step.or_else(|| set.downcast_ref::<LayerSystems>().map(SystemSet::intern))
 }

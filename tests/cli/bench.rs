@@ -1,6 +1,6 @@
 //! `bench`.
 
-use crate::{failure, json_lines, run_into_closed_pipe, stderr, success};
+use crate::{failure, json_lines, run, run_into_closed_pipe, stderr, success};
 
 #[test]
 fn bench_ends_with_the_medians_as_json() {

@@ -199,8 +199,8 @@ impl<'a> Block<'a> {
             let mut pseudo_values = [[simd.splat(0.0); N]; M];
             for m in 0..M {
                 keys[m] = head.key(piece, row + m);
-                for n in 0..N {
-                    pseudo_values[m][n] = simd.load(&self.pseudo_values[row + m][first + n].0);
+                for (n, line) in self.pseudo_values[row + m][first..][..N].iter().enumerate() {
+                    pseudo_values[m][n] = simd.load(&line.0);
                 }
             }
             let mut columns = [simd.splat(0.0); N];

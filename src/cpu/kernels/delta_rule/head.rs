@@ -161,7 +161,7 @@ fn dots_of<S: Simd, const N: usize>(
     let ((key, key_rest), (query, query_rest)) = (key.as_chunks::<LANES>(), query.as_chunks::<LANES>());
     for first in (0..TOGETHER).step_by(N) {
         let mut both = [[simd.splat(0.0); N]; 2];
-        let mut others = [&key[..]; N];
+        let mut others = [key; N];
         for n in 0..N {
             others[n] = keys[first + n].as_chunks().0;
         }

@@ -11,7 +11,7 @@ mod directory;
 mod error;
 mod examine;
 mod generation;
-mod json;
+pub(crate) mod json;
 mod python_json;
 mod rope;
 mod safetensors;

@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod change;
+mod config;
 mod destination;
 mod error;
 mod files;

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use super::config;
 use super::destination::Destination;
 use super::error::ConvertError;
 use super::files;
@@ -64,7 +65,7 @@ impl Conversion {
             }
             Method::QuaRot(quarot) => {
                 let rotated = quarot::rotated(&stored, &checkpoint, source, quarot)?;
-                let config = quarot::config(source, quarot.seed)?;
+                let config = config::untied(source, Some(quarot.seed))?;
                 let probe = Probe { directory: source.into(), original: stored, tolerance: quarot.tolerance };
                 (rotated, Some(probe), Some(config))
             }

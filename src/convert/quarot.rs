@@ -5,13 +5,9 @@
 //! A norm stands between the stream and what reads it. A rotation passes through its root mean square, not through its
 //! weight, so that goes into the matrices after it.
 
-mod config;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-
-pub(super) use config::config;
 
 use super::change::Change;
 use super::error::ConvertError;

@@ -6,12 +6,13 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::error::CheckpointError;
 use super::json::{self, Fields, describe};
 use super::rope;
 use super::source::Source;
+use super::unimplemented;
 
 /// A configuration is a few kilobytes.
 const LARGEST_CONFIG: u64 = 1 << 20;
@@ -21,8 +22,6 @@ const DIMENSION: RangeInclusive<usize> = 1..=1 << 20;
 const VOCABULARY: RangeInclusive<usize> = 1..=1 << 31;
 const LAYERS: RangeInclusive<usize> = 1..=4096;
 const POSITIONS: RangeInclusive<usize> = 1..=1 << 31;
-/// Has the same name in both layouts.
-pub(crate) const HEAD: &str = "lm_head.weight";
 
 /// How a layer mixes tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,21 +42,12 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// What the names of the text model's tensors begin with, except for `lm_head.weight`.
+    /// What the names of the text model's tensors begin with in a checkpoint as published, except for `lm_head.weight`.
     #[must_use]
     pub const fn tensor_prefix(self) -> &'static str {
         match self {
             Self::Multimodal => "model.language_model.",
             Self::TextOnly => "model.",
-        }
-    }
-
-    /// The name in a file of what is called `name` in the text model, e.g. `layers.0.mlp.up_proj.weight`.
-    #[must_use]
-    pub fn full_name(self, name: &str) -> String {
-        match name {
-            HEAD => HEAD.to_owned(),
-            name => format!("{}{name}", self.tensor_prefix()),
         }
     }
 }
@@ -149,13 +139,13 @@ impl ModelConfig {
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
         let directory = path.parent().unwrap_or(Path::new(""));
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        Self::load(Source::Directory(directory), name)
+        Self::load(Source::Directory(directory), name).map(Told::tell)
     }
 
-    pub(super) fn load(source: Source<'_>, file: &str) -> Result<Self, CheckpointError> {
+    pub(super) fn load(source: Source<'_>, file: &str) -> Result<Told, CheckpointError> {
         let path = source.path(file);
         match source.text(file, LARGEST_CONFIG)? {
-            Some(text) => Self::from_json(&path, &text),
+            Some(text) => Self::parse(&path, &text),
             None => Err(CheckpointError::file(&path, "a model's configuration", "no such file")),
         }
     }
@@ -165,6 +155,10 @@ impl ModelConfig {
     /// # Errors
     /// If a field is missing, out of range or at odds with another, or asks for what is not implemented.
     pub fn from_json(file: &Path, text: &str) -> Result<Self, CheckpointError> {
+        Self::parse(file, text).map(Told::tell)
+    }
+
+    fn parse(file: &Path, text: &str) -> Result<Told, CheckpointError> {
         let value = json::parse(file, text)?;
         let root = Fields::of(file, &value)?;
         let layout = layout(root)?;
@@ -174,7 +168,7 @@ impl ModelConfig {
                 root.object("text_config")?.ok_or_else(|| root.error("text_config", "the text model's fields"))?
             }
         };
-        refuse_unimplemented(root, fields)?;
+        unimplemented::refuse(root, fields)?;
 
         let vocab_size = fields.required_integer("vocab_size", &VOCABULARY)?;
         let eos = match fields.token_ids("eos_token_id", vocab_size)? {
@@ -185,7 +179,7 @@ impl ModelConfig {
             Some(tied) => tied,
             None => fields.flag("tie_word_embeddings")?.unwrap_or(false),
         };
-        Ok(Self {
+        let config = Self {
             layout,
             vocab_size,
             hidden_size: fields.required_integer("hidden_size", &DIMENSION)?,
@@ -198,7 +192,21 @@ impl ModelConfig {
             delta_net: delta_net(fields)?,
             eos_token_ids: eos.unwrap_or_default(),
             rotation_seed: rotation_seed(root, fields)?,
-        })
+        };
+        Ok(Told { config, warnings: unimplemented::without_effect(root, fields) })
+    }
+}
+
+/// A configuration, and what its file says besides that has no effect.
+pub(super) struct Told {
+    pub(super) config: ModelConfig,
+    pub(super) warnings: Vec<CheckpointError>,
+}
+
+impl Told {
+    fn tell(self) -> ModelConfig {
+        self.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        self.config
     }
 }
 
@@ -216,41 +224,6 @@ fn layout(root: Fields<'_>) -> Result<Layout, CheckpointError> {
         },
         _ => Ok(layout),
     }
-}
-
-/// Refuses every field by which a model of this family would compute something else than we do.
-fn refuse_unimplemented(root: Fields<'_>, text: Fields<'_>) -> Result<(), CheckpointError> {
-    const ARCHITECTURES: [&str; 2] = ["Qwen3_5ForConditionalGeneration", "Qwen3_5ForCausalLM"];
-    for architecture in root.array("architectures")?.unwrap_or_default() {
-        if !architecture.as_str().is_some_and(|name| ARCHITECTURES.contains(&name)) {
-            let found = describe(Some(architecture));
-            return Err(root.error_found("architectures", ARCHITECTURES.join(" or "), found));
-        }
-    }
-    let silu = [json!("silu"), json!("swish")];
-    let only: [(&str, &[Value]); 7] = [
-        ("hidden_act", &silu),
-        ("output_gate_type", &silu),
-        ("attn_output_gate", &[json!(true)]),
-        ("attention_bias", &[json!(false)]),
-        ("num_experts", &[json!(0)]),
-        ("num_local_experts", &[json!(0)]),
-        ("is_causal", &[json!(true)]),
-    ];
-    for (field, implemented) in only {
-        if text.get(field).is_some_and(|value| !implemented.contains(value)) {
-            let choices: Vec<String> = implemented.iter().map(Value::to_string).collect();
-            return Err(text.error(field, format!("{} (nothing else is implemented)", choices.join(" or "))));
-        }
-    }
-    for fields in [root, text] {
-        for field in ["quantization_config", "compression_config"] {
-            if fields.get(field).is_some() {
-                return Err(fields.error(field, "no such field (quantised checkpoints are not read)"));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The seed stands at top level and among the text model's fields, or in either place.

@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::chat::ChatTemplate;
-use super::config::{HEAD, ModelConfig};
+use super::config::{ModelConfig, Told};
 use super::converted;
 use super::error::{CheckpointError, Excerpt, Faults};
 use super::generation::GenerationConfig;
+use super::head;
 use super::json::{self, Fields};
+use super::names::{EMBEDDING, HEAD, TensorNames, unwrapped};
 use super::safetensors;
 use super::source::{Source, is_plain_name};
 use super::tensor::Tensor;
@@ -22,6 +24,8 @@ use super::tokenizer::Tokenizer;
 pub(super) const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+/// What is trained on top of a model and kept beside it.
+const ADAPTER: &str = "adapter_config.json";
 /// A thousand layers' names take three.
 const LARGEST_INDEX: u64 = 16 << 20;
 
@@ -38,9 +42,12 @@ pub struct Checkpoint {
     pub chat_template: Option<ChatTemplate>,
     /// What messages name for a tensor that no file has.
     weights: PathBuf,
+    names: TensorNames,
     /// By full name; those of the vision tower and the `mtp` head are left out.
     tensors: BTreeMap<String, Entry>,
     taken: BTreeSet<String>,
+    /// Whether a head is stored where `config.json` says that the embedding is the head.
+    head_was_untied: bool,
 }
 
 impl Checkpoint {
@@ -77,15 +84,35 @@ impl Checkpoint {
     }
 
     fn load_weights(source: Source<'_>) -> Result<Self, CheckpointError> {
-        let config = ModelConfig::load(source, CONFIG)?;
+        let Told { mut config, mut warnings } = ModelConfig::load(source, CONFIG)?;
         let generation = GenerationConfig::load(source, config.vocab_size)?;
-        let Found { file: weights, mut tensors, .. } = Found::read(source, config.rotation_seed, &mut Err)?;
+        let found = Found::read(source, config.rotation_seed, &mut Err)?;
+        let names = found.names(&config, &mut Err)?;
+        let untied = head::untie(&mut config, &names, &found.tensors);
+        let head_was_untied = untied.is_some();
+        warnings.extend(untied);
+        warnings.extend(unused_adapter(source));
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+
+        let Found { file: weights, mut tensors, .. } = found;
         leave_out_other_models(&mut tensors);
-        if config.tie_word_embeddings && tensors.remove(HEAD).is_some() {
-            tracing::debug!("{HEAD} is left out: the embedding is the head");
+        let head = names.full(HEAD);
+        if config.tie_word_embeddings && head != names.full(EMBEDDING) && tensors.remove(&head).is_some() {
+            tracing::debug!("{head} is left out: the embedding is the head");
         }
-        let taken = BTreeSet::new();
-        Ok(Self { config, generation, tokenizer: None, chat_template: None, weights, tensors, taken })
+        let (tokenizer, chat_template, taken) = (None, None, BTreeSet::new());
+        Ok(Self { config, generation, tokenizer, chat_template, weights, names, tensors, taken, head_was_untied })
+    }
+
+    /// What the files call the tensors.
+    pub(crate) fn names(&self) -> &TensorNames {
+        &self.names
+    }
+
+    /// Whether a head is stored where `config.json` says that the embedding is the head, and
+    /// `config.tie_word_embeddings` does not.
+    pub(crate) fn head_was_untied(&self) -> bool {
+        self.head_was_untied
     }
 
     /// What ends a text: `generation_config.json`'s tokens, else `config.json`'s.
@@ -105,7 +132,7 @@ impl Checkpoint {
 
     /// What is known of a tensor, which counts as taken from now on.
     pub(super) fn entry(&mut self, name: &str, shape: &[usize]) -> Result<&Entry, CheckpointError> {
-        let full = self.config.layout.full_name(name);
+        let full = self.names.full(name);
         let Some(entry) = self.tensors.get(&full) else { return Err(no_such_tensor(&self.weights, &full, shape)) };
         self.taken.insert(full);
         Ok(entry)
@@ -133,6 +160,12 @@ pub(super) fn no_such_tensor(file: &Path, full: &str, shape: &[usize]) -> Checkp
     CheckpointError::tensor(file, full, format!("shape {shape:?}"), "no such tensor")
 }
 
+/// Tells of an adapter, which programs that know them add to the weights when they load them.
+pub(super) fn unused_adapter(source: Source<'_>) -> Option<CheckpointError> {
+    let told = || CheckpointError::file(&source.path(ADAPTER), "no adapter, since none is applied", "one");
+    source.has(ADAPTER).then(told)
+}
+
 /// The source that `directory` is, if it is a directory.
 pub(super) fn existing(directory: &Path) -> Result<Source<'_>, CheckpointError> {
     let metadata = fs::metadata(directory).map_err(|source| CheckpointError::Io {
@@ -154,6 +187,22 @@ pub(super) enum Entry {
 }
 
 impl Entry {
+    /// The file it lies in.
+    pub(super) fn file(&self) -> &Path {
+        match self {
+            Self::InShard(entry) => &entry.file,
+            Self::Converted(entry) => &entry.place.path,
+        }
+    }
+
+    /// The tensor as it is stored. Nobody has looked at its values.
+    pub(super) fn unchecked(&self) -> Result<Tensor, CheckpointError> {
+        match self {
+            Self::InShard(entry) => entry.unchecked(),
+            Self::Converted(entry) => entry.unchecked(),
+        }
+    }
+
     fn tensor(&self, shape: &[usize]) -> Result<Tensor, CheckpointError> {
         match self {
             Self::InShard(entry) => entry.tensor(shape),
@@ -192,6 +241,12 @@ impl Found {
         }
         let tensors = entries.into_iter().map(|entry| (entry.name.clone(), Entry::Converted(entry))).collect();
         Ok(Self { file, tensors, unread: BTreeSet::new() })
+    }
+
+    /// What they are called, if they are those of `config`'s model.
+    pub(super) fn names(&self, config: &ModelConfig, faults: Faults<'_>) -> Result<TensorNames, CheckpointError> {
+        let names = self.tensors.keys().map(String::as_str);
+        TensorNames::find(&self.file, config.layout, config.tie_word_embeddings, names, faults)
     }
 
     /// Those in safetensors files.
@@ -295,8 +350,8 @@ impl OtherModel {
     /// That of the tensor with this full name.
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
-        match name {
-            name if name.starts_with("model.visual.") => Some(Self::VisionTower),
+        match unwrapped(name) {
+            name if name.starts_with("visual.") => Some(Self::VisionTower),
             name if name.starts_with("mtp.") => Some(Self::MultiTokenHead),
             _ => None,
         }

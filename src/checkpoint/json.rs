@@ -40,6 +40,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Whether this is the file's outermost object.
+    pub(super) fn is_outermost(&self) -> bool {
+        self.name.is_empty()
+    }
+
     /// An error about one field, which quotes what the field holds.
     pub(super) fn error(&self, field: &str, expected: impl Into<String>) -> CheckpointError {
         self.error_found(field, expected, self.describe(field))

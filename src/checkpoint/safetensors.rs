@@ -48,10 +48,16 @@ impl Entry {
 
     /// The tensor, if it has the `shape` it must have, a type we read, and only finite values.
     pub(super) fn tensor(&self, shape: &[usize]) -> Result<Tensor, CheckpointError> {
-        let element = self.element(shape)?;
-        let tensor = Tensor::new(&*self.name, element, self.shape.clone(), self.bytes.clone())?;
+        self.element(shape)?;
+        let tensor = self.unchecked()?;
         tensor.check_values(&self.file)?;
         Ok(tensor)
+    }
+
+    /// The tensor as it is stored, if it has a type we read.
+    pub(super) fn unchecked(&self) -> Result<Tensor, CheckpointError> {
+        let element = self.element(&self.shape)?;
+        Tensor::new(&*self.name, element, self.shape.clone(), self.bytes.clone())
     }
 }
 

@@ -82,6 +82,17 @@ pub(super) fn take(
     tensor(&place.path, format, name, shape, &bytes).map(Some)
 }
 
+/// The tensor in a file, if it has the `shape` it must have. `None` where there is no such file.
+pub(super) fn unchecked(
+    place: &Place,
+    format: Format,
+    name: &str,
+    shape: &[usize],
+) -> Result<Option<Tensor>, CheckpointError> {
+    let Some(opened) = place.open()? else { return Ok(None) };
+    tensor(&place.path, format, name, shape, &opened.map()?).map(Some)
+}
+
 /// Where the elements begin in a file, if it has the `shape` it must have; none of them is looked at. `None` where there
 /// is no such file.
 pub(super) fn offset(

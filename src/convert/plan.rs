@@ -9,7 +9,7 @@ use super::config;
 use super::destination::Destination;
 use super::error::ConvertError;
 use super::files;
-use super::model::{Model, PlannedTensor};
+use super::model::Model;
 use super::options::{Method, Options};
 use super::output;
 use super::pipeline;
@@ -61,7 +61,8 @@ impl Conversion {
         let (model, probe, config) = match options.method {
             Method::Q4 => {
                 checkpoint.warn_of_left_over();
-                (stored, None, None)
+                let untied = checkpoint.head_was_untied().then(|| config::untied(source, None)).transpose()?;
+                (stored, None, untied)
             }
             Method::QuaRot(quarot) => {
                 let rotated = quarot::rotated(&stored, &checkpoint, source, quarot)?;
@@ -89,7 +90,7 @@ impl Conversion {
     /// What would be written, tensor by tensor.
     #[must_use]
     pub fn report(&self) -> Report {
-        Report { tensors: self.model.tensors.iter().map(PlannedTensor::report).collect(), logit_difference: None }
+        Report { tensors: self.model.reports(), logit_difference: None }
     }
 
     /// Converts on the threads of the current rayon pool. `progress` is told how far it is, many times a second, and may

@@ -115,9 +115,9 @@ pub(super) fn rotated(
             Role::Norm => Change::Clear,
             Role::Within => Change::Keep,
         };
-        tensors.push(PlannedTensor::new(&config, promised, found.clone(), change));
+        tensors.push(PlannedTensor::new(&stored.names, promised, found.clone(), change));
     }
-    Ok(Model { config, tensors })
+    Ok(Model { config, names: stored.names.clone(), tensors })
 }
 
 fn unknown(source: &Path, tensor: &str, expected: &str) -> CheckpointError {

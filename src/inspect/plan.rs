@@ -10,7 +10,8 @@ use super::input::Contents;
 use super::pass::{self, Progress};
 use super::report::{FileReport, Purpose, Report, TensorReport};
 use crate::checkpoint::{
-    CheckpointError, ElementType, Examination, HEAD, ModelConfig, OtherModel, Placement, TensorEntry, open_regular,
+    CheckpointError, EMBEDDING, ElementType, Examination, HEAD, ModelConfig, OtherModel, Placement, TensorEntry,
+    open_regular,
 };
 use crate::world::promised::{PromisedTensor, promised_tensors};
 
@@ -41,7 +42,7 @@ impl Inspection {
     pub fn plan(directory: &Path) -> Result<Self, InspectError> {
         let mut examination = Examination::of(directory)?;
         let mut faults = std::mem::take(&mut examination.faults);
-        let mut warnings: Vec<CheckpointError> = examination.template_fault.take().into_iter().collect();
+        let mut warnings = std::mem::take(&mut examination.warnings);
         let config = examination.config.take();
 
         let mut entries: BTreeMap<String, TensorEntry> =
@@ -54,7 +55,7 @@ impl Inspection {
         };
         let mut complete = true;
         for PromisedTensor { name, shape, is_matrix } in config.iter().flat_map(promised) {
-            let full = config.as_ref().map_or_else(|| name.clone(), |config| config.layout.full_name(&name));
+            let full = examination.names().full(&name);
             let placement = examination.place(&full, &shape).and_then(|placed| kept(placed, &mut faults));
             complete &= placement.is_some();
             if let Some(entry) = entries.remove(&full) {
@@ -64,7 +65,8 @@ impl Inspection {
         for (name, entry) in entries {
             let placed = examination.place(&name, &entry.shape);
             let placement = placed.and_then(|placed| kept(placed, &mut warnings));
-            add(entry, placement, purpose(&name, config.as_ref()), name);
+            let is_head = name == examination.names().full(HEAD);
+            add(entry, placement, purpose(&name, is_head, config.as_ref()), name);
         }
 
         let checksums = Checksums::read(directory, &mut warnings);
@@ -148,18 +150,18 @@ impl Inspection {
 fn promised(config: &ModelConfig) -> Vec<PromisedTensor> {
     let mut promised = promised_tensors(config);
     promised.sort_by_key(|tensor| match &*tensor.name {
-        "embed_tokens.weight" => 0,
+        EMBEDDING => 0,
         HEAD => 1,
         _ => 2,
     });
     promised
 }
 
-fn purpose(name: &str, config: Option<&ModelConfig>) -> Purpose {
+fn purpose(name: &str, is_head: bool, config: Option<&ModelConfig>) -> Purpose {
     match (OtherModel::of(name), config) {
         (Some(other), _) => Purpose::Other(other),
         (None, None) => Purpose::Unknown,
-        (None, Some(config)) if name == HEAD && config.tie_word_embeddings => Purpose::TiedHead,
+        (None, Some(config)) if is_head && config.tie_word_embeddings => Purpose::TiedHead,
         (None, Some(_)) => Purpose::LeftOver,
     }
 }

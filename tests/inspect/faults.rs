@@ -187,19 +187,18 @@ fn values_are_named_by_their_place_in_tensors_that_are_read_in_many_pieces() {
 #[test]
 fn tensors_that_the_model_does_not_want_are_listed_and_no_problem() {
     let mut tiny = TinyCheckpoint::multimodal();
-    let names = ["model.visual.blocks.0.attn.weight", "mtp.norm.weight", "lm_head.weight", "model.surplus"];
+    let names = ["model.visual.blocks.0.attn.weight", "mtp.norm.weight", "model.surplus"];
+    let embedding = tiny.tensors["model.language_model.embed_tokens.weight"].clone();
+    tiny.tensors.insert("lm_head.weight".into(), embedding);
     for name in names {
         tiny.tensors.insert(name.into(), stored(&[3, 5], 1));
         spoil(&mut tiny, name, 4);
     }
     tiny.write_weights();
     let report = assert_problems(&tiny, &[]);
-    let purposes = [
-        Purpose::Other(OtherModel::VisionTower),
-        Purpose::Other(OtherModel::MultiTokenHead),
-        Purpose::TiedHead,
-        Purpose::LeftOver,
-    ];
+    let purposes =
+        [Purpose::Other(OtherModel::VisionTower), Purpose::Other(OtherModel::MultiTokenHead), Purpose::LeftOver];
+    assert_eq!(tensor(&report, "lm_head.weight").purpose, Purpose::TiedHead);
     let warnings = messages(&report.warnings);
     for (name, purpose) in names.into_iter().zip(purposes) {
         let found = tensor(&report, name);
@@ -208,9 +207,42 @@ fn tensors_that_the_model_does_not_want_are_listed_and_no_problem() {
     }
     assert_eq!(warnings.len(), names.len(), "{warnings:#?}");
     let used = report.tensors.iter().filter(|tensor| tensor.purpose.is_used()).count();
-    assert_eq!(used, tiny.tensors.len() - names.len());
+    assert_eq!(used, tiny.tensors.len() - names.len() - 1);
     assert_eq!(tensor(&report, "model.language_model.norm.weight").purpose, Purpose::Vector);
     assert_eq!(tensor(&report, "model.language_model.embed_tokens.weight").purpose, Purpose::Matrix);
+}
+
+#[test]
+fn a_stored_head_that_is_not_the_embedding_is_used_and_warned_of() {
+    let mut tiny = TinyCheckpoint::multimodal();
+    tiny.tensors.insert("lm_head.weight".into(), stored(&[272, 8], 99));
+    tiny.write_weights();
+    let report = assert_problems(&tiny, &[]);
+    assert_eq!(tensor(&report, "lm_head.weight").purpose, Purpose::Matrix);
+    let warnings = messages(&report.warnings);
+    assert!(warnings.len() == 1 && warnings[0].contains("lm_head.weight"), "{warnings:?}");
+    assert!(warnings[0].contains("embed_tokens.weight") && warnings[0].contains("tie_word_embeddings"), "{warnings:?}");
+
+    spoil(&mut tiny, "lm_head.weight", 4);
+    tiny.write_weights();
+    assert_problems(&tiny, &[&["lm_head.weight", "NaN at element 4"]]);
+}
+
+#[test]
+fn what_has_no_effect_is_listed() {
+    let tiny = TinyCheckpoint::new().with_field("mlp_bias", json!(true));
+    tiny.write("adapter_config.json", "{}");
+    let warnings = messages(&assert_problems(&tiny, &[]).warnings);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("`mlp_bias`") && warnings[1].contains("adapter_config.json"), "{warnings:?}");
+}
+
+#[test]
+fn two_text_models_in_one_checkpoint_are_one_problem() {
+    let mut tiny = TinyCheckpoint::new();
+    tiny.tensors.insert("model.language_model.embed_tokens.weight".into(), stored(&[272, 8], 3));
+    tiny.write_weights();
+    assert_problems(&tiny, &[&["model.embed_tokens.weight", "model.language_model.embed_tokens.weight", "as well"]]);
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use loquent::checkpoint::{Checkpoint, LayerType, ModelConfig};
-use loquent::convert::Options;
+use loquent::convert::{Method, Options, QuaRot};
 use loquent::quant::{Block, Encoding, Search, dequantize, quantize};
 use loquent::world::promised::promised_tensors;
 use serde_json::{Value, json};
 
-use crate::tiny_checkpoint::{Stored, TinyCheckpoint, shapes, text_config};
+use crate::tiny_checkpoint::{Stored, TinyCheckpoint, shapes, stored, text_config};
 use crate::{content, convert, place};
 
 /// Sixteen weights: half a block.
@@ -206,6 +206,69 @@ fn a_tensor_in_pieces_is_the_tensor_in_one() {
         let found = report.tensors.iter().find(|tensor| tensor.name.contains("embed")).unwrap().deviation.unwrap();
         assert!((found.squared_error / squared_error - 1.0).abs() < 1e-9);
         assert!((found.squared_weight / squared_weight - 1.0).abs() < 1e-9);
+    }
+}
+
+/// Tied by its configuration, at both levels, with this head beside the embedding.
+fn with_head(head: Stored) -> TinyCheckpoint {
+    let mut tiny = TinyCheckpoint::multimodal();
+    tiny.tensors.insert("lm_head.weight".into(), head);
+    tiny.write_weights();
+    tiny
+}
+
+#[test]
+fn a_head_that_is_not_the_embedding_is_kept_and_the_configuration_says_so() {
+    let tiny = with_head(stored(&[272, 8], 99));
+    for method in [Method::Q4, Method::QuaRot(QuaRot::default())] {
+        let (_folder, out) = place();
+        convert(tiny.path(), &out, Options::of(method)).unwrap();
+        let config: Value = serde_json::from_slice(&fs::read(out.join("config.json")).unwrap()).unwrap();
+        assert_eq!(
+            (&config["tie_word_embeddings"], &config["text_config"]["tie_word_embeddings"]),
+            (&json!(false), &json!(false))
+        );
+        assert_eq!(config["text_config"]["hidden_size"], 8);
+        let checkpoint = Checkpoint::open(&out).unwrap();
+        assert!(!checkpoint.config.tie_word_embeddings);
+        assert!(out.join("lm_head_weight.q4").exists());
+    }
+    let (_folder, out) = place();
+    let shared = with_head(TinyCheckpoint::multimodal().tensors["model.language_model.embed_tokens.weight"].clone());
+    convert(shared.path(), &out, Options::default()).unwrap();
+    assert_eq!(fs::read(out.join("config.json")).unwrap(), fs::read(shared.file("config.json")).unwrap());
+    assert!(!out.join("lm_head_weight.q4").exists());
+}
+
+#[test]
+fn an_embedding_that_is_stored_as_the_head_only_gets_its_own_name() {
+    let mut tiny = TinyCheckpoint::multimodal();
+    let plain = place();
+    let plain_report = convert(tiny.path(), &plain.1, Options::default()).unwrap();
+    let embedding = tiny.tensors.remove("model.language_model.embed_tokens.weight").unwrap();
+    tiny.tensors.insert("lm_head.weight".into(), embedding);
+    tiny.write_weights();
+    let (_folder, out) = place();
+    assert_eq!(convert(tiny.path(), &out, Options::default()).unwrap(), plain_report);
+    assert_eq!(content(&out), content(&plain.1));
+    let quarot = Options::of(Method::QuaRot(QuaRot::default()));
+    convert(tiny.path(), &out, Options { replace: true, ..quarot }).unwrap();
+    assert!(!Checkpoint::open(&out).unwrap().config.tie_word_embeddings);
+}
+
+#[test]
+fn tensors_keep_the_names_that_the_source_has_for_them() {
+    let mut tiny = TinyCheckpoint::new();
+    let tensors = std::mem::take(&mut tiny.tensors).into_iter();
+    tiny.tensors =
+        tensors.map(|(name, tensor)| (name.replacen("model.", "language_model.model.", 1), tensor)).collect();
+    tiny.write_weights();
+    let (_folder, out) = place();
+    convert(tiny.path(), &out, Options::default()).unwrap();
+    assert!(out.join("language_model_model_layers_0_mlp_up_proj_weight.q4").exists());
+    let mut converted = Checkpoint::open(&out).unwrap();
+    for (name, shape) in shapes(&converted.config) {
+        converted.take(&name, &shape).unwrap();
     }
 }
 

@@ -70,8 +70,8 @@ fn with_marked_words(text: &str) -> Cow<'_, str> {
     while let Some(found) = text[at..].find(['"', 'N', 'I', '-']) {
         at += found;
         let rest = &text[at..];
-        if rest.starts_with('"') {
-            at += 1 + end_of_string(&rest[1..]);
+        if let Some(string) = rest.strip_prefix('"') {
+            at += 1 + end_of_string(string);
         } else if let Some((word, _)) = WORDS.iter().find(|(word, _)| rest.starts_with(word)) {
             marked += &text[copied..at];
             marked += &quoted(word);

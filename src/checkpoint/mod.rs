@@ -20,7 +20,6 @@ mod safetensors;
 mod source;
 mod stream;
 mod tensor;
-mod tensor_file;
 mod text_stream;
 mod tokenizer;
 mod unimplemented;
@@ -28,6 +27,8 @@ mod values;
 
 pub use chat::{ChatMessage, ChatOptions, ChatTemplate};
 pub use config::{AttentionConfig, DeltaNetConfig, LayerType, Layout, ModelConfig};
+pub use converted::Promotion;
+pub(crate) use converted::{Format, INDEX, Rotated, Row, index_text};
 pub use directory::{Checkpoint, OtherModel};
 pub use error::CheckpointError;
 pub use examine::{Examination, Placement, TensorEntry};

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
+use loquent::checkpoint::Promotion;
 use loquent::cpu::Numerics;
 use loquent::perplexity::{Comparison, Estimate, Perplexity, PerplexityError, Scorer, Windows};
 use loquent::prelude::*;
@@ -50,6 +51,9 @@ pub(super) struct Args {
     /// Fail if perplexity changes by more than this part of itself, up or down
     #[arg(long, value_name = "X", default_value_t = 0.005, requires = "compare", value_parser = threshold)]
     delta_threshold: f64,
+    /// Write into the second checkpoint's index, if it was rotated, whether the change is within --delta-threshold
+    #[arg(long, requires = "compare")]
+    record: bool,
     /// Write a JSON object in place of the table
     #[arg(long)]
     json: bool,
@@ -89,6 +93,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let content = args.source.read()?;
     interrupt::watch()?;
 
+    let record = args.compare.as_deref().filter(|_| args.record);
+    // Before anything is measured in vain.
+    record.map(Promotion::check).transpose()?;
     let numerics = model::numerics(args.exact);
     let mut first = Model::open(args.model.as_deref(), numerics)?;
     let mut second = match &args.compare {
@@ -127,6 +134,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         found => found.with_context(|| format!("cannot score {}", args.source.file().display()))?,
     };
     let report = Report { args, first, second, found, workers: scorer.world().resource::<Workers>(), seconds };
+    if let Some(directory) = record {
+        report.record(directory)?;
+    }
     let text = if args.json { format!("{}\n", report.json()) } else { report.table() };
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -261,6 +271,21 @@ impl Report<'_> {
         self.comparison().is_none_or(|(_, found)| found.is_within(self.args.delta_threshold))
     }
 
+    /// Writes the verdict into the index of the second model.
+    fn record(&self, directory: &Path) -> anyhow::Result<()> {
+        let Some((_, found)) = self.comparison() else { return Ok(()) };
+        let Args { window, stride, delta_threshold, .. } = self.args;
+        let reason = format!(
+            "perplexity changes by {} %, of {} % allowed, from that of {}, over {} tokens in windows of {window} every {stride}",
+            with_error(percent(found.relative_change())),
+            100.0 * delta_threshold,
+            self.first.name,
+            found.first.tokens,
+        );
+        let promotion = if self.passed() { Promotion::Promoted } else { Promotion::Rejected };
+        Ok(promotion.record(directory, &reason)?)
+    }
+
     fn tokens_per_second(&self) -> f64 {
         self.first_found().tokens as f64 / self.seconds
     }
@@ -301,10 +326,6 @@ impl Report<'_> {
         let Args { window, stride, delta_threshold, .. } = self.args;
         let mut text = self.first.line(self.first_found());
         if let Some((second, found)) = self.comparison() {
-            let percent = |estimate: Estimate| Estimate {
-                value: 100.0 * estimate.value,
-                standard_error: estimate.standard_error.map(|error| 100.0 * error),
-            };
             let change = percent(found.relative_change());
             text += &second.line(&found.second);
             text += &format!("difference of the mean nll   {}\n", with_error(found.difference));
@@ -321,6 +342,10 @@ impl Report<'_> {
         );
         text
     }
+}
+
+fn percent(share: Estimate) -> Estimate {
+    Estimate { value: 100.0 * share.value, standard_error: share.standard_error.map(|error| 100.0 * error) }
 }
 
 /// A figure to two digits of its standard error.

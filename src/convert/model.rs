@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use super::change::Change;
 use super::error::ConvertError;
-use super::files;
 use super::report::{Part, TensorReport};
-use crate::checkpoint::{Checkpoint, ModelConfig, StoredTensor, TensorNames};
+use crate::checkpoint::{Checkpoint, Format, ModelConfig, StoredTensor, TensorNames};
 use crate::world::promised::{PromisedTensor, promised_tensors};
 
 /// All tensors that a configuration promises, in the order of the model.
@@ -57,9 +56,16 @@ impl PlannedTensor {
         self.promised.is_matrix
     }
 
-    /// The name of its new file.
-    pub(super) fn file(&self) -> String {
-        files::file_name(&self.name, self.is_quantized())
+    /// That of its new file.
+    pub(super) fn format(&self) -> Format {
+        if self.is_quantized() { Format::Q4 } else { Format::F16 }
+    }
+
+    /// The length of its new file.
+    fn written_bytes(&self) -> usize {
+        let (format, shape) = (self.format(), self.stored.shape());
+        let payload = format.element().bytes_for(self.stored.len());
+        format.header(shape).len() + payload.expect("no more than in the source")
     }
 
     fn report(&self, is_copy: bool) -> TensorReport {
@@ -69,7 +75,7 @@ impl PlannedTensor {
             quantized: self.is_quantized(),
             elements: self.stored.len() as u64,
             source_bytes: if is_copy { 0 } else { self.stored.size() as u64 },
-            written_bytes: files::file_length(self.stored.shape(), self.is_quantized()) as u64,
+            written_bytes: self.written_bytes() as u64,
             deviation: None,
         }
     }

@@ -17,7 +17,7 @@ use super::probe::Probe;
 use super::progress::{Meter, Progress};
 use super::quarot;
 use super::report::Report;
-use crate::checkpoint::{Checkpoint, open_regular};
+use crate::checkpoint::{Checkpoint, INDEX, open_regular};
 
 /// What goes beside the tensors as it is; only the first must be there.
 const COPIED: [&str; 9] = [
@@ -52,7 +52,7 @@ impl Conversion {
     /// # Errors
     /// Whatever can be known to be wrong before a weight is looked at.
     pub fn plan(source: &Path, destination: &Path, options: Options) -> Result<Self, ConvertError> {
-        let index = source.join(files::INDEX);
+        let index = source.join(INDEX);
         if fs::symlink_metadata(&index).is_ok() {
             return Err(ConvertError::AlreadyConverted { index });
         }
@@ -71,8 +71,8 @@ impl Conversion {
                 (rotated, Some(probe), Some(config))
             }
         };
-        files::refuse_shared(model.tensors.iter().map(|tensor| (&*tensor.name, tensor.is_quantized())))?;
-        let mut written = vec![(files::INDEX, files::index(&model.tensors, options.method))];
+        files::refuse_shared(model.tensors.iter().map(|tensor| (&*tensor.name, tensor.format())))?;
+        let mut written = vec![(INDEX, files::index(&model.tensors, options.method))];
         written.extend(config.map(|text| (files::CONFIG, text)));
         let mut copied = Vec::new();
         for file in COPIED.into_iter().filter(|copied| written.iter().all(|(written, _)| written != copied)) {

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::chat::{ChatMessage, ChatOptions, ChatTemplate};
 use super::config::{ModelConfig, Told};
-use super::directory::{CONFIG, Entry, Found, existing, no_such_tensor, unused_adapter};
+use super::directory::{CONFIG, unused_adapter};
 use super::error::CheckpointError;
+use super::found::{Entry, Found, no_such_tensor};
 use super::generation::GenerationConfig;
 use super::head;
 use super::names::TensorNames;
@@ -63,7 +64,7 @@ impl Examination {
     /// # Errors
     /// If `directory` is not one; everything else is among the faults.
     pub fn of(directory: &Path) -> Result<Self, CheckpointError> {
-        let source = existing(directory)?;
+        let source = Source::existing(directory)?;
         let mut faults = Vec::new();
         let (mut config, mut warnings) = match keep(ModelConfig::load(source, CONFIG), &mut faults) {
             Some(Told { config, warnings }) => (Some(config), warnings),

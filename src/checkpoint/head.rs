@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::config::ModelConfig;
-use super::directory::Entry;
 use super::error::CheckpointError;
+use super::found::Entry;
 use super::names::{EMBEDDING, HEAD, TensorNames};
 use super::tensor::Tensor;
 

@@ -80,9 +80,30 @@ impl TensorNames {
 }
 
 /// The name without what stands before it.
-pub(super) fn unwrapped(mut name: &str) -> &str {
+fn unwrapped(mut name: &str) -> &str {
     while let Some(rest) = WRAPPERS.into_iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
         name = rest;
     }
     name
+}
+
+/// A model beside the text model, which we do not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OtherModel {
+    /// What sees.
+    VisionTower,
+    /// What predicts several tokens at once, `mtp`.
+    MultiTokenHead,
+}
+
+impl OtherModel {
+    /// That of the tensor with this full name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        match unwrapped(name) {
+            name if name.starts_with("visual.") => Some(Self::VisionTower),
+            name if name.starts_with("mtp.") => Some(Self::MultiTokenHead),
+            _ => None,
+        }
+    }
 }

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 
-use super::directory::{Checkpoint, Entry};
+use super::directory::Checkpoint;
 use super::error::CheckpointError;
+use super::found::Entry;
 use super::source::open_regular;
 use super::tensor::ElementType;
 

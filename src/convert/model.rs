@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::change::Change;
 use super::error::ConvertError;
-use super::report::{Part, TensorReport};
+use super::report::{ConvertedTensor, Part};
 use crate::checkpoint::{Checkpoint, Format, ModelConfig, StoredTensor, TensorNames};
 use crate::world::promised::{PromisedTensor, promised_tensors};
 
@@ -40,7 +40,7 @@ impl Model {
     }
 
     /// What becomes of each tensor. One that is made of another one's bytes takes none itself.
-    pub(super) fn reports(&self) -> Vec<TensorReport> {
+    pub(super) fn reports(&self) -> Vec<ConvertedTensor> {
         let mut counted = BTreeSet::new();
         self.tensors.iter().map(|tensor| tensor.report(!counted.insert(tensor.stored.name()))).collect()
     }
@@ -68,8 +68,8 @@ impl PlannedTensor {
         format.header(shape).len() + payload.expect("no more than in the source")
     }
 
-    fn report(&self, is_copy: bool) -> TensorReport {
-        TensorReport {
+    fn report(&self, is_copy: bool) -> ConvertedTensor {
+        ConvertedTensor {
             name: self.name.clone(),
             part: Part::of(&self.promised.name),
             quantized: self.is_quantized(),

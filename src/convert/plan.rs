@@ -10,13 +10,13 @@ use super::destination::Destination;
 use super::error::ConvertError;
 use super::files;
 use super::model::Model;
-use super::options::{Method, Options};
+use super::options::{ConvertOptions, Method};
 use super::output;
 use super::pipeline;
 use super::probe::Probe;
-use super::progress::{Meter, Progress};
+use super::progress::{ConvertProgress, Meter};
 use super::quarot;
-use super::report::Report;
+use super::report::ConvertReport;
 use crate::checkpoint::{Checkpoint, INDEX, open_regular};
 
 /// What goes beside the tensors as it is; only the first must be there.
@@ -35,7 +35,7 @@ const COPIED: [&str; 9] = [
 /// A conversion that was checked and has not begun: nothing is written yet.
 #[derive(Debug)]
 pub struct Conversion {
-    options: Options,
+    options: ConvertOptions,
     model: Model,
     /// What a changed model is compared with before anything is written.
     probe: Option<Probe>,
@@ -51,7 +51,7 @@ impl Conversion {
     ///
     /// # Errors
     /// Whatever can be known to be wrong before a weight is looked at.
-    pub fn plan(source: &Path, destination: &Path, options: Options) -> Result<Self, ConvertError> {
+    pub fn plan(source: &Path, destination: &Path, options: ConvertOptions) -> Result<Self, ConvertError> {
         let index = source.join(INDEX);
         if fs::symlink_metadata(&index).is_ok() {
             return Err(ConvertError::AlreadyConverted { index });
@@ -89,8 +89,8 @@ impl Conversion {
 
     /// What would be written, tensor by tensor.
     #[must_use]
-    pub fn report(&self) -> Report {
-        Report { tensors: self.model.reports(), logit_difference: None }
+    pub fn report(&self) -> ConvertReport {
+        ConvertReport { tensors: self.model.reports(), logit_difference: None }
     }
 
     /// Converts on the threads of the current rayon pool. `progress` is told how far it is, many times a second, and may
@@ -100,7 +100,10 @@ impl Conversion {
     /// A rotated model that does not compute what the original does, a weight that the new form cannot hold, a file that
     /// cannot be read or written, a destination that has changed since it was checked, or [`ConvertError::Stopped`].
     /// What was written is then removed.
-    pub fn run(self, progress: impl FnMut(Progress<'_>) -> ControlFlow<()> + Send) -> Result<Report, ConvertError> {
+    pub fn run(
+        self,
+        progress: impl FnMut(ConvertProgress<'_>) -> ControlFlow<()> + Send,
+    ) -> Result<ConvertReport, ConvertError> {
         let to_convert: u64 = self.model.tensors.iter().map(|tensor| tensor.stored.size() as u64).sum();
         let to_check = self.probe.as_ref().map_or(0, |probe| probe.bytes(&self.model));
         let meter = Meter::new(to_convert + to_check, progress);

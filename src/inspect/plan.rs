@@ -7,27 +7,19 @@ use std::path::{Path, PathBuf};
 use super::checksums::Checksums;
 use super::error::InspectError;
 use super::input::Contents;
-use super::pass::{self, Progress};
-use super::report::{FileReport, Purpose, Report, TensorReport};
+use super::options::InspectOptions;
+use super::pass::{self, InspectProgress};
+use super::report::{FileReport, InspectReport, InspectedTensor, Purpose};
 use crate::checkpoint::{
     CheckpointError, EMBEDDING, ElementType, Examination, HEAD, ModelConfig, OtherModel, Placement, TensorEntry,
     open_regular,
 };
 use crate::world::promised::{PromisedTensor, promised_tensors};
 
-/// What to find out besides whether all is well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// The statistics of each tensor of the model.
-    pub statistics: bool,
-    /// The histogram of each weight matrix of the model.
-    pub histograms: bool,
-}
-
 /// An inspection that has not looked at weights yet.
 #[derive(Debug)]
 pub struct Inspection {
-    report: Report,
+    report: InspectReport,
     /// Where the elements of each tensor of the report lie; `None` if that is not known.
     placements: Vec<Option<Placement>>,
     checksums: Checksums,
@@ -50,7 +42,7 @@ impl Inspection {
         let (mut tensors, mut placements) = (Vec::new(), Vec::new());
         let mut add = |entry, placement: Option<Placement>, purpose, name| {
             let element = placement.map(|placement| placement.element);
-            tensors.push(TensorReport { entry, element, purpose, name, statistics: None });
+            tensors.push(InspectedTensor { entry, element, purpose, name, statistics: None });
             placements.push(placement);
         };
         let mut complete = true;
@@ -70,7 +62,7 @@ impl Inspection {
         }
 
         let checksums = Checksums::read(directory, &mut warnings);
-        let report = Report {
+        let report = InspectReport {
             directory: directory.into(),
             complete: complete && config.is_some(),
             config,
@@ -96,9 +88,9 @@ impl Inspection {
     /// [`InspectError::Stopped`]. What is wrong with the checkpoint is in the report.
     pub fn run(
         self,
-        options: Options,
-        progress: impl FnMut(Progress<'_>) -> ControlFlow<()> + Send,
-    ) -> Result<Report, InspectError> {
+        options: InspectOptions,
+        progress: impl FnMut(InspectProgress<'_>) -> ControlFlow<()> + Send,
+    ) -> Result<InspectReport, InspectError> {
         let contents = self.contents();
         let Self { mut report, checksums, .. } = self;
         let passed = pass::run(&contents, &mut report, options, progress)?;

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use loquent::checkpoint::OtherModel;
-use loquent::inspect::{InspectError, Inspection, Options, Purpose};
+use loquent::inspect::{InspectError, InspectOptions, Inspection, Purpose};
 use serde_json::{Value, json};
 
 use crate::converted::{INDEX, blocks, f16, file_name, halves, q4};
@@ -24,7 +24,7 @@ fn spoil(tiny: &mut TinyCheckpoint, name: &str, element: usize) {
 fn nothing_is_wrong_with_the_fixtures_and_the_demo() {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo");
     for directory in fixtures().into_iter().chain([demo]) {
-        let report = inspect(&directory, Options { statistics: true, histograms: true });
+        let report = inspect(&directory, InspectOptions { statistics: true, histograms: true });
         assert_eq!(messages(&report.problems), [""; 0], "{}", directory.display());
         assert_eq!(messages(&report.warnings), [""; 0], "{}", directory.display());
         for tensor in &report.tensors {
@@ -276,7 +276,7 @@ fn what_is_no_directory_is_an_error() {
     }
     // An empty one has everything missing.
     let empty = tempfile::TempDir::new().unwrap();
-    let problems = messages(&inspect(empty.path(), Options::default()).problems);
+    let problems = messages(&inspect(empty.path(), InspectOptions::default()).problems);
     assert!(problems.len() == 2 && problems[1].contains("the weights here"), "{problems:#?}");
 }
 
@@ -284,7 +284,7 @@ fn what_is_no_directory_is_an_error() {
 fn progress_reaches_the_end_or_stops_where_it_is_told_to() {
     let tiny = TinyCheckpoint::new();
     let mut seen = Vec::new();
-    let run = Inspection::plan(tiny.path()).unwrap().run(Options::default(), |progress| {
+    let run = Inspection::plan(tiny.path()).unwrap().run(InspectOptions::default(), |progress| {
         seen.push((progress.done, progress.total));
         ControlFlow::Continue(())
     });
@@ -292,6 +292,6 @@ fn progress_reaches_the_end_or_stops_where_it_is_told_to() {
     let total: u64 = report.files.iter().map(|file| file.bytes).sum();
     assert_eq!(seen.last(), Some(&(total, total)));
     assert!(seen.is_sorted());
-    let stopped = Inspection::plan(tiny.path()).unwrap().run(Options::default(), |_| ControlFlow::Break(()));
+    let stopped = Inspection::plan(tiny.path()).unwrap().run(InspectOptions::default(), |_| ControlFlow::Break(()));
     assert!(matches!(stopped, Err(InspectError::Stopped)));
 }

@@ -2,6 +2,7 @@
 
 mod index;
 mod promotion;
+mod record;
 mod tensor_file;
 
 pub(super) use index::{Entry, read};

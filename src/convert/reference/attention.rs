@@ -7,11 +7,11 @@ use super::weights::Weights;
 use super::{dot, sigmoid};
 use crate::checkpoint::{AttentionConfig, ModelConfig};
 use crate::convert::error::ConvertError;
-use crate::convert::progress::Progress;
+use crate::convert::progress::ConvertProgress;
 
 /// What the attention layer adds to the residual stream, `[tokens, hidden_size]`.
 pub(super) fn mix(
-    weights: &Weights<'_, impl FnMut(Progress<'_>) -> ControlFlow<()> + Send>,
+    weights: &Weights<'_, impl FnMut(ConvertProgress<'_>) -> ControlFlow<()> + Send>,
     config: &ModelConfig,
     layer: &str,
     x: &Rows,

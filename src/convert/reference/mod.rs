@@ -14,14 +14,14 @@ pub(super) use weights::bytes;
 
 use super::error::ConvertError;
 use super::model::Model;
-use super::progress::{Meter, Progress};
+use super::progress::{ConvertProgress, Meter};
 use crate::checkpoint::LayerType;
 
 /// The logits after each token of a sequence, `[tokens, vocab_size]`.
 pub(super) fn logits(
     model: &Model,
     tokens: &[u32],
-    meter: &Meter<impl FnMut(Progress<'_>) -> ControlFlow<()> + Send>,
+    meter: &Meter<impl FnMut(ConvertProgress<'_>) -> ControlFlow<()> + Send>,
 ) -> Result<Rows, ConvertError> {
     let config = &model.config;
     let weights = Weights::of(model, meter);

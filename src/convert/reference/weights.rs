@@ -11,7 +11,7 @@ use crate::checkpoint::{Piece, StoredTensor};
 use crate::convert::change::{Change, Changed, read_vector};
 use crate::convert::error::ConvertError;
 use crate::convert::model::{Model, PlannedTensor};
-use crate::convert::progress::{Meter, Progress};
+use crate::convert::progress::{ConvertProgress, Meter};
 
 /// Elements of a matrix to take at a time.
 const PIECE: usize = 4 << 20;
@@ -31,7 +31,7 @@ pub(super) struct Weights<'a, F> {
     meter: &'a Meter<F>,
 }
 
-impl<'a, F: FnMut(Progress<'_>) -> ControlFlow<()> + Send> Weights<'a, F> {
+impl<'a, F: FnMut(ConvertProgress<'_>) -> ControlFlow<()> + Send> Weights<'a, F> {
     pub(super) fn of(model: &'a Model, meter: &'a Meter<F>) -> Self {
         let tensors = model.tensors.iter().map(|tensor| (&*tensor.promised.name, tensor)).collect();
         Self { tensors, meter }

@@ -3,6 +3,8 @@
 //! one. Nothing is allocated or mapped by a header's word alone, and every refusal is one [`CheckpointError`] that says
 //! which file, which field or tensor, what was expected and what was found.
 
+mod aligned;
+mod architecture;
 mod chat;
 mod chat_functions;
 mod config;
@@ -17,15 +19,14 @@ mod huggingface;
 pub(crate) mod json;
 mod names;
 mod python_json;
-mod rope;
 mod source;
 mod stream;
 mod tensor;
 mod text_stream;
 mod tokenizer;
-mod unimplemented;
 mod values;
 
+pub(crate) use aligned::AlignedBytes;
 pub use chat::{ChatMessage, ChatOptions, ChatTemplate};
 pub use config::{AttentionConfig, DeltaNetConfig, LayerType, Layout, ModelConfig};
 pub use converted::Promotion;

@@ -5,8 +5,8 @@
 
 use serde_json::{Value, json};
 
-use super::error::CheckpointError;
-use super::json::{Fields, describe};
+use crate::checkpoint::error::CheckpointError;
+use crate::checkpoint::json::{Fields, describe};
 
 /// Refuses every field by which a model of this family would compute something else than we do.
 pub(super) fn refuse(root: Fields<'_>, text: Fields<'_>) -> Result<(), CheckpointError> {

@@ -66,8 +66,9 @@ fn tensors_of_other_models_are_left_alone_whatever_their_files() {
 #[test]
 fn a_rotated_directory_opens_with_the_seed_of_its_configuration() {
     let (mut tiny, tensors) = TinyCheckpoint::converted();
-    let promotion = json!({"state": "verified", "reason": null});
-    for seed in [0, 42, u64::MAX] {
+    // The last is what directories of before say.
+    for (seed, state) in [(0, "unpromoted"), (42, "promoted"), (7, "rejected"), (u64::MAX, "verified")] {
+        let promotion = json!({"state": state, "reason": null});
         tiny.write(INDEX, json!({"quarot_seed": seed, "tensors": tensors, "promotion": promotion}).to_string());
         tiny = tiny.with_field("quarot_rotation_seed", json!(seed));
         assert_eq!(tiny.load().unwrap().config.rotation_seed, Some(seed));

@@ -6,10 +6,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::chat::{ChatMessage, ChatOptions, ChatTemplate};
-use super::config::ModelConfig;
-use super::directory::{CONFIG, Entry, Found, existing, no_such_tensor};
+use super::config::{ModelConfig, Told};
+use super::directory::{CONFIG, unused_adapter};
 use super::error::CheckpointError;
+use super::found::{Entry, Found, no_such_tensor};
 use super::generation::GenerationConfig;
+use super::head;
+use super::names::TensorNames;
 use super::source::Source;
 use super::tensor::ElementType;
 use super::tokenizer::Tokenizer;
@@ -23,8 +26,9 @@ pub struct Examination {
     pub config: Option<ModelConfig>,
     /// Why it cannot be loaded, in the order in which loading it would find out.
     pub faults: Vec<CheckpointError>,
-    /// Why its chat template cannot be used, which keeps nobody from loading it.
-    pub template_fault: Option<CheckpointError>,
+    /// What loading it warns of, or cannot be used though it can be loaded.
+    pub warnings: Vec<CheckpointError>,
+    names: TensorNames,
     /// `None` where there is nothing that would say which tensors there are.
     found: Option<Found>,
     /// Names of tensors that are part of `faults` already.
@@ -61,29 +65,48 @@ impl Examination {
     /// # Errors
     /// If `directory` is not one; everything else is among the faults.
     pub fn of(directory: &Path) -> Result<Self, CheckpointError> {
-        let source = existing(directory)?;
+        let source = Source::existing(directory)?;
         let mut faults = Vec::new();
-        let config = keep(ModelConfig::load(source, CONFIG), &mut faults);
+        let (mut config, mut warnings) = match keep(ModelConfig::load(source, CONFIG), &mut faults) {
+            Some(Told { config, warnings }) => (Some(config), warnings),
+            None => (None, Vec::new()),
+        };
         // Without a configuration every id might be one of the vocabulary's.
         let vocab_size = config.as_ref().map_or(usize::MAX, |config| config.vocab_size);
-        keep(GenerationConfig::load(source, vocab_size), &mut faults);
+        let generation = keep(GenerationConfig::load(source, vocab_size), &mut faults);
+        warnings.extend(generation.into_iter().flat_map(|(_, unused)| unused));
         let rotation_seed = config.as_ref().and_then(|config| config.rotation_seed);
         let mut told = Vec::new();
-        let found = Found::read(source, rotation_seed, &mut |fault| {
+        let mut tell = |fault| {
             told.push(fault);
             Ok(())
-        });
+        };
+        let found = Found::read(source, rotation_seed, &mut tell);
+        let names = match (&found, &mut config) {
+            (Ok(found), Some(config)) => {
+                let names = found.names(config, &mut tell)?;
+                warnings.extend(head::untie(config, &names, &found.tensors));
+                names
+            }
+            _ => TensorNames::default(),
+        };
         faults.append(&mut told);
         let found = keep(found, &mut faults);
+        warnings.extend(unused_adapter(source));
         let tokenizer_config = keep(TokenizerConfig::load(source), &mut faults).unwrap_or_default();
         keep(Tokenizer::load(source, &tokenizer_config, vocab_size), &mut faults);
         let template = keep(ChatTemplate::load(source, &tokenizer_config), &mut faults).flatten();
-        let template_fault = template.and_then(|template| try_out(&template));
+        warnings.extend(template.and_then(|template| try_out(&template)));
         let named = faults.iter().filter_map(|fault| match fault {
             CheckpointError::Tensor { tensor, .. } => Some(tensor.clone()),
             _ => None,
         });
-        Ok(Self { config, faulty: named.collect(), faults, template_fault, found })
+        Ok(Self { config, faulty: named.collect(), faults, warnings, names, found })
+    }
+
+    /// What the files call the tensors.
+    pub(crate) fn names(&self) -> &TensorNames {
+        &self.names
     }
 
     /// All tensors that files have, ordered by name.

@@ -3,87 +3,16 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
+mod text;
+
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
+pub(crate) use text::{parse, to_text};
 
 use super::error::{CheckpointError, Excerpt, counted};
 use super::tensor::MOST_DIMENSIONS;
-
-/// Parses a whole file. Nesting is limited to 128 levels by the parser.
-///
-/// A name used twice in one object is refused: readers differ in which of the two they take.
-pub(super) fn parse(file: &Path, text: &str) -> Result<Value, CheckpointError> {
-    match serde_json::from_str::<UniqueNames>(text) {
-        Ok(value) => Ok(value.0),
-        Err(error) => Err(CheckpointError::file(file, "JSON with every name used once", error.to_string())),
-    }
-}
-
-struct UniqueNames(Value);
-
-impl<'de> Deserialize<'de> for UniqueNames {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor).map(Self)
-    }
-}
-
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number that is not finite"))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut array = Vec::new();
-        while let Some(UniqueNames(item)) = items.next_element()? {
-            array.push(item);
-        }
-        Ok(Value::Array(array))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some(name) = entries.next_key::<String>()? {
-            if object.contains_key(&name) {
-                return Err(de::Error::custom(format_args!("{} for the second time", Excerpt(&name))));
-            }
-            let UniqueNames(value) = entries.next_value()?;
-            object.insert(name, value);
-        }
-        Ok(Value::Object(object))
-    }
-}
 
 /// One JSON object of a file, read field by field. A field that is `null` counts as absent.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +38,11 @@ impl<'a> Fields<'a> {
             Value::Object(map) => Ok(Self { file, name, map }),
             other => Err(CheckpointError::field(file, name, "an object", describe(Some(other)))),
         }
+    }
+
+    /// Whether this is the file's outermost object.
+    pub(super) fn is_outermost(&self) -> bool {
+        self.name.is_empty()
     }
 
     /// An error about one field, which quotes what the field holds.
@@ -165,7 +99,7 @@ impl<'a> Fields<'a> {
     pub(super) fn text(&self, field: &str) -> Result<Option<&'a str>, CheckpointError> {
         match self.get(field) {
             None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
+            Some(value @ Value::String(text)) if text::number(value).is_none() => Ok(Some(text)),
             Some(_) => Err(self.error(field, "a string")),
         }
     }
@@ -178,7 +112,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A number that `is_right`; `expected` says in words what that is.
+    /// A number that `is_right`; `expected` says in words what that is. It may be infinite, or not a number.
     pub(super) fn number(
         &self,
         field: &str,
@@ -187,7 +121,7 @@ impl<'a> Fields<'a> {
     ) -> Result<Option<f64>, CheckpointError> {
         match self.get(field) {
             None => Ok(None),
-            Some(value) => match value.as_f64() {
+            Some(value) => match text::number(value) {
                 Some(number) if is_right(number) => Ok(Some(number)),
                 _ => Err(self.error(field, expected)),
             },
@@ -245,13 +179,13 @@ fn integer_in_words(range: &RangeInclusive<usize>) -> String {
 pub(super) fn describe(value: Option<&Value>) -> String {
     match value {
         None => "nothing".to_owned(),
-        Some(Value::String(text)) => Excerpt(text).to_string(),
-        Some(Value::Array(items)) => match value.map(Value::to_string) {
+        Some(Value::String(text)) if value.and_then(text::number).is_none() => Excerpt(text).to_string(),
+        Some(Value::Array(items)) => match value.map(|value| to_text(value, false)) {
             // JSON escapes some control characters only.
             Some(text) if text.len() <= 60 && !text.contains(char::is_control) => text,
             _ => format!("an array of {}", counted(items.len(), "item")),
         },
         Some(Value::Object(map)) => format!("an object with {}", counted(map.len(), "field")),
-        Some(other) => other.to_string(),
+        Some(other) => to_text(other, false),
     }
 }

@@ -3,6 +3,8 @@
 //! one. Nothing is allocated or mapped by a header's word alone, and every refusal is one [`CheckpointError`] that says
 //! which file, which field or tensor, what was expected and what was found.
 
+mod aligned;
+mod architecture;
 mod chat;
 mod chat_functions;
 mod config;
@@ -11,30 +13,35 @@ mod directory;
 mod end_tokens;
 mod error;
 mod examine;
+mod found;
 mod generation;
-mod json;
+mod head;
+mod huggingface;
+pub(crate) mod json;
+mod names;
 mod python_json;
-mod rope;
-mod safetensors;
 mod source;
 mod stream;
 mod tables;
 mod tensor;
-mod tensor_file;
 mod text_stream;
 mod tokenizer;
 mod tokenizer_config;
 mod unused_settings;
 mod values;
 
+pub(crate) use aligned::AlignedBytes;
 pub use chat::{ChatMessage, ChatOptions, ChatTemplate};
-pub(crate) use config::HEAD;
 pub use config::{AttentionConfig, DeltaNetConfig, LayerType, Layout, ModelConfig};
-pub use directory::{Checkpoint, OtherModel};
+pub use converted::Promotion;
+pub(crate) use converted::{Format, INDEX, Rotated, Row, index_text};
+pub use directory::Checkpoint;
 pub use end_tokens::{EndToken, EndTokenSource};
 pub use error::CheckpointError;
 pub use examine::{Examination, Placement, TensorEntry};
 pub use generation::GenerationConfig;
+pub use names::OtherModel;
+pub(crate) use names::{EMBEDDING, HEAD, TensorNames};
 pub(crate) use source::open_regular;
 pub use stream::{Elements, Piece, StoredTensor, TensorReader};
 pub use tensor::{ElementType, Tensor};

@@ -52,7 +52,20 @@ enum OpenedContent {
     Embedded(Bytes),
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// The source that `directory` is, if it is a directory.
+    pub(super) fn existing(directory: &'a Path) -> Result<Self, CheckpointError> {
+        let metadata = fs::metadata(directory).map_err(|source| CheckpointError::Io {
+            file: directory.into(),
+            action: "open",
+            source,
+        })?;
+        if !metadata.is_dir() {
+            return Err(CheckpointError::file(directory, "a checkpoint's directory", "a file"));
+        }
+        Ok(Self::Directory(directory))
+    }
+
     /// The path by which messages name `file`.
     pub(super) fn path(&self, file: &str) -> PathBuf {
         match self {

@@ -4,13 +4,15 @@
 #![forbid(unsafe_code)]
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 
-use super::directory::{Checkpoint, Entry};
+use super::aligned::AlignedBytes;
+use super::directory::Checkpoint;
 use super::error::CheckpointError;
+use super::found::Entry;
 use super::source::open_regular;
 use super::tensor::ElementType;
 
@@ -152,15 +154,9 @@ impl TensorReader {
     /// If the file cannot be read, or has become shorter since the checkpoint was opened.
     pub fn read(&mut self, piece: &mut Piece, most: usize) -> Result<(), CheckpointError> {
         let count = self.left.min(most);
-        let length = count * self.element_size;
-        if piece.words.len() * size_of::<u32>() < length {
-            piece.words.resize(length.div_ceil(size_of::<u32>()), 0);
-        }
-        (piece.element, piece.element_size, piece.length) = (self.element, self.element_size, 0);
-        let bytes = &mut bytemuck::cast_slice_mut(&mut piece.words)[..length];
-        let read = self.file.read_exact(bytes);
+        (piece.element, piece.element_size) = (self.element, self.element_size);
+        let read = piece.bytes.read(&mut self.file, count * self.element_size);
         read.map_err(|source| CheckpointError::Io { file: self.path.clone(), action: "read", source })?;
-        piece.length = length;
         self.left -= count;
         Ok(())
     }
@@ -171,10 +167,7 @@ impl TensorReader {
 pub struct Piece {
     element: ElementType,
     element_size: usize,
-    /// Bytes that are filled.
-    length: usize,
-    /// Words, so that elements of every type are aligned.
-    words: Vec<u32>,
+    bytes: AlignedBytes,
 }
 
 /// Elements as they are stored.
@@ -223,7 +216,7 @@ impl Elements<'_> {
 
 impl Default for Piece {
     fn default() -> Self {
-        Self { element: ElementType::F32, element_size: 4, length: 0, words: Vec::new() }
+        Self { element: ElementType::F32, element_size: 4, bytes: AlignedBytes::default() }
     }
 }
 
@@ -231,7 +224,7 @@ impl Piece {
     /// The elements.
     #[must_use]
     pub fn elements(&self) -> Elements<'_> {
-        let bytes = &bytemuck::cast_slice::<u32, u8>(&self.words)[..self.length];
+        let bytes = self.bytes.as_ref();
         match self.element {
             ElementType::F32 => Elements::F32(bytemuck::cast_slice(bytes)),
             ElementType::F16 => Elements::F16(bytemuck::cast_slice(bytes)),
@@ -243,18 +236,18 @@ impl Piece {
     /// The number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.length / self.element_size
+        self.size() / self.element_size
     }
 
     /// The bytes of these elements.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.length
+        self.bytes.as_ref().len()
     }
 
     /// Whether there are no elements: the tensor has ended.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.size() == 0
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use half::{bf16, f16};
 
+use super::aligned::AlignedBytes;
 use super::error::CheckpointError;
 use crate::quant::{BLOCK_LEN, Block, Weight, dequantize};
 
@@ -163,23 +164,10 @@ impl Tensor {
 
 /// `bytes` at an address divisible by `alignment` (at most 4): the same ones, or a copy where a file has them elsewhere.
 fn aligned(bytes: Bytes, alignment: usize) -> Bytes {
-    struct Words {
-        words: Vec<u32>,
-        length: usize,
-    }
-    impl AsRef<[u8]> for Words {
-        fn as_ref(&self) -> &[u8] {
-            &bytemuck::cast_slice(&self.words)[..self.length]
-        }
-    }
-
     if bytes.as_ptr().addr().is_multiple_of(alignment) {
         return bytes;
     }
-    let length = bytes.len();
-    let mut words = vec![0u32; length.div_ceil(4)];
-    bytemuck::cast_slice_mut(&mut words)[..length].copy_from_slice(&bytes);
-    Bytes::from_owner(Words { words, length })
+    Bytes::from_owner(AlignedBytes::copy_of(&bytes))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::ValueEnum;
-use loquent::convert::{self, Conversion, ConvertError, Options, Part, QuaRot, Report, TensorReport};
+use loquent::convert::{self, Conversion, ConvertError, ConvertOptions, ConvertReport, ConvertedTensor, Part, QuaRot};
 use loquent::quant::{Deviation, Encoding, Search};
 use serde_json::{Value, json};
 
@@ -85,7 +85,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn options(args: &Args) -> Options {
+fn options(args: &Args) -> ConvertOptions {
     let method = match args.method {
         Method::Q4 if args.seed.is_some() => super::wrong_usage("--seed is for --method quarot"),
         Method::Q4 if args.tolerance.is_some() => super::wrong_usage("--tolerance is for --method quarot"),
@@ -98,7 +98,7 @@ fn options(args: &Args) -> Options {
             })
         }
     };
-    let default = Options::of(method);
+    let default = ConvertOptions::of(method);
     let encoding = match args.encoding {
         None => default.encoding,
         Some(Codes::Asymmetric) => Encoding::Asymmetric,
@@ -111,7 +111,7 @@ fn options(args: &Args) -> Options {
         Some(Scale::Minmax) => Search::MinMax,
         Some(Scale::Mse) => Search::LeastSquares,
     };
-    Options { encoding, search, replace: args.force, ..default }
+    ConvertOptions { encoding, search, replace: args.force, ..default }
 }
 
 fn tolerance(text: &str) -> Result<f64, String> {
@@ -120,7 +120,7 @@ fn tolerance(text: &str) -> Result<f64, String> {
 }
 
 /// Converts under a bar; `None` if it was interrupted.
-fn run_under_bar(conversion: Conversion, threads: Option<u16>) -> anyhow::Result<Option<Report>> {
+fn run_under_bar(conversion: Conversion, threads: Option<u16>) -> anyhow::Result<Option<ConvertReport>> {
     let run = |tell: &(dyn Fn(u64, u64) -> _ + Sync)| conversion.run(|progress| tell(progress.done, progress.total));
     match progress::over_bytes("quantizing".to_owned(), threads, run)? {
         Err(ConvertError::Stopped) => Ok(None),
@@ -140,8 +140,8 @@ struct Row {
 }
 
 impl Row {
-    fn of<'a>(name: &'static str, tensors: impl Iterator<Item = &'a TensorReport> + Clone) -> Self {
-        let sum = |of: fn(&TensorReport) -> u64| tensors.clone().map(of).sum();
+    fn of<'a>(name: &'static str, tensors: impl Iterator<Item = &'a ConvertedTensor> + Clone) -> Self {
+        let sum = |of: fn(&ConvertedTensor) -> u64| tensors.clone().map(of).sum();
         Self {
             name,
             tensors: tensors.clone().count(),
@@ -153,7 +153,7 @@ impl Row {
     }
 
     /// One for each part of the model that is quantised, one for all that is not, and one for all together.
-    fn all(report: &Report) -> (Vec<Self>, Self) {
+    fn all(report: &ConvertReport) -> (Vec<Self>, Self) {
         let tensors = report.tensors.iter();
         let parts = [
             ("embedding", Part::Embedding),
@@ -193,7 +193,7 @@ impl Row {
     }
 }
 
-fn to_json(args: &Args, report: &Report, seconds: f64) -> Value {
+fn to_json(args: &Args, report: &ConvertReport, seconds: f64) -> Value {
     let (rows, total) = Row::all(report);
     json!({
         "event": "done",
@@ -207,7 +207,7 @@ fn to_json(args: &Args, report: &Report, seconds: f64) -> Value {
     })
 }
 
-fn table(report: &Report, seconds: f64) -> String {
+fn table(report: &ConvertReport, seconds: f64) -> String {
     let (rows, total) = Row::all(report);
     let mut text = format!(
         "{:<12} {:>7} {:>10} {:>10} {:>6} {:>11}",

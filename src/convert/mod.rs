@@ -7,9 +7,9 @@
 //! ```no_run
 //! use std::{ops::ControlFlow, path::Path};
 //!
-//! use loquent::convert::{Conversion, Options};
+//! use loquent::convert::{Conversion, ConvertOptions};
 //!
-//! let conversion = Conversion::plan(Path::new("Qwen3.5-0.8B"), Path::new("Qwen3.5-0.8B-q4"), Options::default())?;
+//! let conversion = Conversion::plan(Path::new("Qwen3.5-0.8B"), Path::new("Qwen3.5-0.8B-q4"), ConvertOptions::default())?;
 //! let report = conversion.run(|progress| {
 //!     eprintln!("{} of {} bytes", progress.done, progress.total);
 //!     ControlFlow::Continue(())
@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod change;
+mod config;
 mod destination;
 mod error;
 mod files;
@@ -37,7 +38,7 @@ mod reference;
 mod report;
 
 pub use error::ConvertError;
-pub use options::{Method, Options, QuaRot};
+pub use options::{ConvertOptions, Method, QuaRot};
 pub use plan::Conversion;
-pub use progress::Progress;
-pub use report::{Part, Report, TensorReport};
+pub use progress::ConvertProgress;
+pub use report::{ConvertReport, ConvertedTensor, Part};

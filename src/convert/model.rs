@@ -1,16 +1,18 @@
 //! A model as a list of tensors, each with what it is made of.
 
+use std::collections::BTreeSet;
+
 use super::change::Change;
 use super::error::ConvertError;
-use super::files;
-use super::report::{Part, TensorReport};
-use crate::checkpoint::{Checkpoint, ModelConfig, StoredTensor};
+use super::report::{ConvertedTensor, Part};
+use crate::checkpoint::{Checkpoint, Format, ModelConfig, StoredTensor, TensorNames};
 use crate::world::promised::{PromisedTensor, promised_tensors};
 
 /// All tensors that a configuration promises, in the order of the model.
 #[derive(Debug)]
 pub(super) struct Model {
     pub(super) config: ModelConfig,
+    pub(super) names: TensorNames,
     pub(super) tensors: Vec<PlannedTensor>,
 }
 
@@ -28,19 +30,25 @@ pub(super) struct PlannedTensor {
 impl Model {
     /// The model as it is stored.
     pub(super) fn stored(checkpoint: &mut Checkpoint) -> Result<Self, ConvertError> {
-        let config = checkpoint.config.clone();
+        let (config, names) = (checkpoint.config.clone(), checkpoint.names().clone());
         let mut tensors = Vec::new();
         for promised in promised_tensors(&config) {
             let stored = checkpoint.find(&promised.name, &promised.shape)?;
-            tensors.push(PlannedTensor::new(&config, promised, stored, Change::Keep));
+            tensors.push(PlannedTensor::new(&names, promised, stored, Change::Keep));
         }
-        Ok(Self { config, tensors })
+        Ok(Self { config, names, tensors })
+    }
+
+    /// What becomes of each tensor. One that is made of another one's bytes takes none itself.
+    pub(super) fn reports(&self) -> Vec<ConvertedTensor> {
+        let mut counted = BTreeSet::new();
+        self.tensors.iter().map(|tensor| tensor.report(!counted.insert(tensor.stored.name()))).collect()
     }
 }
 
 impl PlannedTensor {
-    pub(super) fn new(config: &ModelConfig, promised: PromisedTensor, stored: StoredTensor, change: Change) -> Self {
-        Self { name: config.layout.full_name(&promised.name), promised, stored, change }
+    pub(super) fn new(names: &TensorNames, promised: PromisedTensor, stored: StoredTensor, change: Change) -> Self {
+        Self { name: names.own(&promised.name), promised, stored, change }
     }
 
     /// Whether it is in four bits; in half precision if not.
@@ -48,21 +56,26 @@ impl PlannedTensor {
         self.promised.is_matrix()
     }
 
-    /// The name of its new file.
-    pub(super) fn file(&self) -> String {
-        files::file_name(&self.name, self.is_quantized())
+    /// That of its new file.
+    pub(super) fn format(&self) -> Format {
+        if self.is_quantized() { Format::Q4 } else { Format::F16 }
     }
 
-    pub(super) fn report(&self) -> TensorReport {
-        // A tensor that is made of another one's bytes takes none itself.
-        let is_copy = self.stored.name() != self.name;
-        TensorReport {
+    /// The length of its new file.
+    fn written_bytes(&self) -> usize {
+        let (format, shape) = (self.format(), self.stored.shape());
+        let payload = format.element().bytes_for(self.stored.len());
+        format.header(shape).len() + payload.expect("no more than in the source")
+    }
+
+    fn report(&self, is_copy: bool) -> ConvertedTensor {
+        ConvertedTensor {
             name: self.name.clone(),
             part: Part::of(&self.promised.name),
             quantized: self.is_quantized(),
             elements: self.stored.len() as u64,
             source_bytes: if is_copy { 0 } else { self.stored.size() as u64 },
-            written_bytes: files::file_length(self.stored.shape(), self.is_quantized()) as u64,
+            written_bytes: self.written_bytes() as u64,
             deviation: None,
         }
     }

@@ -5,7 +5,7 @@ use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use super::change::{Changed, RUN};
-use super::options::Options;
+use super::options::ConvertOptions;
 use crate::checkpoint::Elements;
 use crate::quant::{BLOCK_LEN, Block, Deviation, QuantError, Weight, quantize_into};
 
@@ -19,7 +19,7 @@ pub(super) enum NarrowError {
 /// The blocks of `elements`, as the bytes of a file, in place of what is in `out`.
 pub(super) fn to_blocks(
     elements: &Changed<'_>,
-    options: Options,
+    options: ConvertOptions,
     out: &mut Vec<u16>,
 ) -> Result<Deviation, NarrowError> {
     out.resize(elements.len().div_ceil(BLOCK_LEN) * (size_of::<Block>() / size_of::<u16>()), 0);
@@ -50,13 +50,21 @@ pub(super) fn to_halves(elements: &Changed<'_>, out: &mut Vec<u16>) -> Result<De
 
 // In what follows, sums are added up in the order of runs, so that they are the same on any number of threads.
 
-fn blocks_of<W: Weight>(weights: &[W], options: Options, blocks: &mut [Block]) -> Result<Deviation, NarrowError> {
+fn blocks_of<W: Weight>(
+    weights: &[W],
+    options: ConvertOptions,
+    blocks: &mut [Block],
+) -> Result<Deviation, NarrowError> {
     let runs = weights.par_chunks(RUN).zip(blocks.par_chunks_mut(RUN / BLOCK_LEN)).enumerate();
     in_order(runs.map(|(run, (weights, blocks))| encode(weights, run * RUN, options, blocks)).collect())
 }
 
 /// As [`blocks_of`], of weights that are made when they are needed.
-fn blocks_of_changed(changed: &Changed<'_>, options: Options, blocks: &mut [Block]) -> Result<Deviation, NarrowError> {
+fn blocks_of_changed(
+    changed: &Changed<'_>,
+    options: ConvertOptions,
+    blocks: &mut [Block],
+) -> Result<Deviation, NarrowError> {
     let (len, run) = (changed.len(), changed.run());
     let runs = blocks.par_chunks_mut(run / BLOCK_LEN).enumerate();
     let done = runs.map_init(Vec::new, |weights, (index, blocks)| {
@@ -72,7 +80,7 @@ fn blocks_of_changed(changed: &Changed<'_>, options: Options, blocks: &mut [Bloc
 fn encode<W: Weight>(
     weights: &[W],
     first: usize,
-    options: Options,
+    options: ConvertOptions,
     blocks: &mut [Block],
 ) -> Result<Deviation, NarrowError> {
     quantize_into(weights, options.encoding, options.search, blocks)

@@ -4,7 +4,7 @@ use crate::quant::{Encoding, Search};
 
 /// How to convert.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Options {
+pub struct ConvertOptions {
     /// What is done to the weights before they are encoded.
     pub method: Method,
     /// How codes are laid over the weights.
@@ -15,7 +15,7 @@ pub struct Options {
     pub replace: bool,
 }
 
-impl Options {
+impl ConvertOptions {
     /// What is best with `method`.
     #[must_use]
     pub fn of(method: Method) -> Self {

@@ -7,7 +7,6 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use super::error::ConvertError;
-use super::files;
 use super::model::PlannedTensor;
 
 /// Complete files that wait for the disk before writing waits, too.
@@ -34,10 +33,11 @@ impl<'a> Output<'a> {
     /// Begins the file of `tensor`; the one before it is complete.
     pub(super) fn begin(&mut self, tensor: &PlannedTensor) -> Result<(), ConvertError> {
         self.complete();
-        let path = self.directory.join(tensor.file());
+        let format = tensor.format();
+        let path = self.directory.join(format.file_name(&tensor.name));
         let file = File::create_new(&path).map_err(ConvertError::io(&path, "create"))?;
         self.file = Some((path, file));
-        self.write(&files::header(tensor.stored.shape(), tensor.is_quantized()))
+        self.write(&format.header(tensor.stored.shape()))
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), ConvertError> {

@@ -7,9 +7,9 @@ use std::path::Path;
 use super::error::ConvertError;
 use super::model::PlannedTensor;
 use super::narrow::{self, NarrowError};
-use super::options::Options;
+use super::options::ConvertOptions;
 use super::output::Output;
-use super::progress::{Meter, Progress};
+use super::progress::{ConvertProgress, Meter};
 use crate::checkpoint::{Piece, TensorReader};
 use crate::quant::{BLOCK_LEN, Deviation};
 
@@ -30,9 +30,9 @@ struct Slot {
 /// Writes the files of all tensors to `directory`; how far each is off comes back.
 pub(super) fn run(
     tensors: &[PlannedTensor],
-    options: Options,
+    options: ConvertOptions,
     directory: &Path,
-    meter: &Meter<impl FnMut(Progress<'_>) -> ControlFlow<()> + Send>,
+    meter: &Meter<impl FnMut(ConvertProgress<'_>) -> ControlFlow<()> + Send>,
 ) -> Result<Vec<Deviation>, ConvertError> {
     let mut deviations = vec![Deviation::default(); tensors.len()];
     let mut input = Input { tensors, next: 0, reader: None };
@@ -62,7 +62,7 @@ impl Slot {
     fn narrow(
         &mut self,
         tensors: &[PlannedTensor],
-        options: Options,
+        options: ConvertOptions,
         panels: &mut Vec<f64>,
     ) -> Result<Deviation, ConvertError> {
         let Some(index) = self.tensor else { return Ok(Deviation::default()) };

@@ -5,18 +5,19 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use super::config;
 use super::destination::Destination;
 use super::error::ConvertError;
 use super::files;
-use super::model::{Model, PlannedTensor};
-use super::options::{Method, Options};
+use super::model::Model;
+use super::options::{ConvertOptions, Method};
 use super::output;
 use super::pipeline;
 use super::probe::Probe;
-use super::progress::{Meter, Progress};
+use super::progress::{ConvertProgress, Meter};
 use super::quarot;
-use super::report::Report;
-use crate::checkpoint::{Checkpoint, open_regular};
+use super::report::ConvertReport;
+use crate::checkpoint::{Checkpoint, INDEX, open_regular};
 
 /// What goes beside the tensors as it is; only the first must be there.
 const COPIED: [&str; 9] = [
@@ -34,7 +35,7 @@ const COPIED: [&str; 9] = [
 /// A conversion that was checked and has not begun: nothing is written yet.
 #[derive(Debug)]
 pub struct Conversion {
-    options: Options,
+    options: ConvertOptions,
     model: Model,
     /// What a changed model is compared with before anything is written.
     probe: Option<Probe>,
@@ -50,8 +51,8 @@ impl Conversion {
     ///
     /// # Errors
     /// Whatever can be known to be wrong before a weight is looked at.
-    pub fn plan(source: &Path, destination: &Path, options: Options) -> Result<Self, ConvertError> {
-        let index = source.join(files::INDEX);
+    pub fn plan(source: &Path, destination: &Path, options: ConvertOptions) -> Result<Self, ConvertError> {
+        let index = source.join(INDEX);
         if fs::symlink_metadata(&index).is_ok() {
             return Err(ConvertError::AlreadyConverted { index });
         }
@@ -60,17 +61,18 @@ impl Conversion {
         let (model, probe, config) = match options.method {
             Method::Q4 => {
                 checkpoint.warn_of_left_over();
-                (stored, None, None)
+                let untied = checkpoint.head_was_untied().then(|| config::untied(source, None)).transpose()?;
+                (stored, None, untied)
             }
             Method::QuaRot(quarot) => {
                 let rotated = quarot::rotated(&stored, &checkpoint, source, quarot)?;
-                let config = quarot::config(source, quarot.seed)?;
+                let config = config::untied(source, Some(quarot.seed))?;
                 let probe = Probe { directory: source.into(), original: stored, tolerance: quarot.tolerance };
                 (rotated, Some(probe), Some(config))
             }
         };
-        files::refuse_shared(model.tensors.iter().map(|tensor| (&*tensor.name, tensor.is_quantized())))?;
-        let mut written = vec![(files::INDEX, files::index(&model.tensors, options.method))];
+        files::refuse_shared(model.tensors.iter().map(|tensor| (&*tensor.name, tensor.format())))?;
+        let mut written = vec![(INDEX, files::index(&model.tensors, options.method))];
         written.extend(config.map(|text| (files::CONFIG, text)));
         let mut copied = Vec::new();
         for file in COPIED.into_iter().filter(|copied| written.iter().all(|(written, _)| written != copied)) {
@@ -87,8 +89,8 @@ impl Conversion {
 
     /// What would be written, tensor by tensor.
     #[must_use]
-    pub fn report(&self) -> Report {
-        Report { tensors: self.model.tensors.iter().map(PlannedTensor::report).collect(), logit_difference: None }
+    pub fn report(&self) -> ConvertReport {
+        ConvertReport { tensors: self.model.reports(), logit_difference: None }
     }
 
     /// Converts on the threads of the current rayon pool. `progress` is told how far it is, many times a second, and may
@@ -98,7 +100,10 @@ impl Conversion {
     /// A rotated model that does not compute what the original does, a weight that the new form cannot hold, a file that
     /// cannot be read or written, a destination that has changed since it was checked, or [`ConvertError::Stopped`].
     /// What was written is then removed.
-    pub fn run(self, progress: impl FnMut(Progress<'_>) -> ControlFlow<()> + Send) -> Result<Report, ConvertError> {
+    pub fn run(
+        self,
+        progress: impl FnMut(ConvertProgress<'_>) -> ControlFlow<()> + Send,
+    ) -> Result<ConvertReport, ConvertError> {
         let to_convert: u64 = self.model.tensors.iter().map(|tensor| tensor.stored.size() as u64).sum();
         let to_check = self.probe.as_ref().map_or(0, |probe| probe.bytes(&self.model));
         let meter = Meter::new(to_convert + to_check, progress);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::error::ConvertError;
 use super::model::Model;
-use super::progress::{Meter, Progress};
+use super::progress::{ConvertProgress, Meter};
 use super::reference;
 use crate::checkpoint::ModelConfig;
 
@@ -33,7 +33,7 @@ impl Probe {
     pub(super) fn run(
         &self,
         changed: &Model,
-        meter: &Meter<impl FnMut(Progress<'_>) -> ControlFlow<()> + Send>,
+        meter: &Meter<impl FnMut(ConvertProgress<'_>) -> ControlFlow<()> + Send>,
     ) -> Result<f64, ConvertError> {
         let tokens = tokens(&self.original.config);
         // Side by side: while one waits for its file, the other computes.

@@ -7,7 +7,7 @@ use super::error::ConvertError;
 
 /// How far a conversion is.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress<'a> {
+pub struct ConvertProgress<'a> {
     /// Bytes that were read of the source.
     pub done: u64,
     /// Bytes that there are to read of it; weights that are checked before they are converted count each time.
@@ -22,7 +22,7 @@ pub(super) struct Meter<F> {
     total: u64,
 }
 
-impl<F: FnMut(Progress<'_>) -> ControlFlow<()>> Meter<F> {
+impl<F: FnMut(ConvertProgress<'_>) -> ControlFlow<()>> Meter<F> {
     pub(super) fn new(total: u64, tell: F) -> Self {
         Self { state: Mutex::new((0, tell)), total }
     }
@@ -32,7 +32,7 @@ impl<F: FnMut(Progress<'_>) -> ControlFlow<()>> Meter<F> {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (done, tell) = &mut *state;
         *done += bytes as u64;
-        match tell(Progress { done: *done, total: self.total, tensor }) {
+        match tell(ConvertProgress { done: *done, total: self.total, tensor }) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(ConvertError::Stopped),
         }

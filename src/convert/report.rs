@@ -4,9 +4,9 @@ use crate::quant::Deviation;
 
 /// The tensors in the order of the model.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
+pub struct ConvertReport {
     /// One for each tensor.
-    pub tensors: Vec<TensorReport>,
+    pub tensors: Vec<ConvertedTensor>,
     /// By how much the logits of a changed model differ at most from the original's, both in double precision, before
     /// anything is narrowed; `None` where nothing is changed, or nothing was done.
     pub logit_difference: Option<f64>,
@@ -14,7 +14,7 @@ pub struct Report {
 
 /// What became of a tensor.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TensorReport {
+pub struct ConvertedTensor {
     /// Its full name.
     pub name: String,
     /// Where in the model it stands.

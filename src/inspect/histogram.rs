@@ -3,7 +3,7 @@
 use half::bf16;
 use rayon::prelude::*;
 
-use super::pass::RUN;
+use super::input::RUN;
 use crate::checkpoint::ElementType;
 
 /// Counts by the upper half of a value in single precision, the value as a BF16 that is cut off: 128 steps between one

@@ -1,14 +1,17 @@
 //! The bytes of many files, one after the other, in pieces that never hold elements of two tensors.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 
-use crate::checkpoint::{CheckpointError, ElementType, open_regular};
+use crate::checkpoint::{AlignedBytes, CheckpointError, ElementType, open_regular};
 use crate::quant::BLOCK_LEN;
 
 /// What is read at a time.
 const PIECE: u64 = 4 << 20;
+
+/// Elements that a thread takes at a time: large enough that handing them out costs nothing, small enough that they stay
+/// in a core's second cache. Sums are added up in their order, so that they are the same on any number of threads.
+pub(super) const RUN: usize = 1 << 14;
 
 /// A file and what lies in it.
 #[derive(Debug)]
@@ -55,14 +58,12 @@ pub(super) struct Piece {
     pub(super) is_last: bool,
     /// Why there is nothing more of this file.
     pub(super) error: Option<CheckpointError>,
-    length: usize,
-    /// Words, so that elements of every type are aligned.
-    words: Vec<u32>,
+    bytes: AlignedBytes,
 }
 
 impl Piece {
     pub(super) fn bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice::<u32, u8>(&self.words)[..self.length]
+        self.bytes.as_ref()
     }
 }
 
@@ -83,7 +84,8 @@ impl<'a> Input<'a> {
 
     /// Puts the next piece into `piece`, or empties it if there is none.
     pub(super) fn fill(&mut self, piece: &mut Piece) {
-        (piece.file, piece.tensor, piece.is_last, piece.error, piece.length) = (None, None, false, None, 0);
+        (piece.file, piece.tensor, piece.is_last, piece.error) = (None, None, false, None);
+        piece.bytes.clear();
         let Some(contents) = self.files.get(self.file) else { return };
         piece.file = Some(self.file);
         piece.error = self.read(contents, piece).err();
@@ -114,11 +116,7 @@ impl<'a> Input<'a> {
             }
         };
         let length = usize::try_from(most.min(stretch.bytes - self.done)).unwrap_or(0);
-        if piece.words.len() * size_of::<u32>() < length {
-            piece.words.resize(length.div_ceil(size_of::<u32>()), 0);
-        }
-        file.read_exact(&mut bytemuck::cast_slice_mut(&mut piece.words)[..length]).map_err(io("read"))?;
-        piece.length = length;
+        piece.bytes.read(file, length).map_err(io("read"))?;
         piece.tensor = stretch.tensor.map(|(index, element)| {
             let blocks = self.done / element.bytes_for(BLOCK_LEN).map_or(1, |bytes| bytes as u64);
             (index, element, usize::try_from(blocks).unwrap_or(0) * BLOCK_LEN)

@@ -7,10 +7,10 @@
 //! ```no_run
 //! use std::{ops::ControlFlow, path::Path};
 //!
-//! use loquent::inspect::{Inspection, Options};
+//! use loquent::inspect::{Inspection, InspectOptions};
 //!
 //! let inspection = Inspection::plan(Path::new("Qwen3.5-0.8B"))?;
-//! let report = inspection.run(Options::default(), |progress| {
+//! let report = inspection.run(InspectOptions::default(), |progress| {
 //!     eprintln!("{} of {} bytes", progress.done, progress.total);
 //!     ControlFlow::Continue(())
 //! })?;
@@ -26,6 +26,7 @@ mod checksums;
 mod error;
 mod histogram;
 mod input;
+mod options;
 mod pass;
 mod picture;
 mod plan;
@@ -34,8 +35,9 @@ mod statistics;
 
 pub use error::InspectError;
 pub use histogram::Histogram;
-pub use pass::Progress;
+pub use options::InspectOptions;
+pub use pass::InspectProgress;
 pub use picture::picture;
-pub use plan::{Inspection, Options};
-pub use report::{FileReport, Purpose, Report, TensorReport};
+pub use plan::Inspection;
+pub use report::{FileReport, InspectReport, InspectedTensor, Purpose};
 pub use statistics::{MATERIAL_ASYMMETRY, Statistics};

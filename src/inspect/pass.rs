@@ -9,19 +9,15 @@ use sha2::{Digest, Sha256};
 
 use super::error::InspectError;
 use super::histogram::Histogram;
-use super::input::{Contents, Input, Piece};
-use super::plan::Options;
-use super::report::{Purpose, Report};
+use super::input::{Contents, Input, Piece, RUN};
+use super::options::InspectOptions;
+use super::report::{InspectReport, Purpose};
 use super::statistics::Sums;
 use crate::checkpoint::{CheckpointError, ElementType};
 
-/// Elements that a thread takes at a time: large enough that handing them out costs nothing, small enough that they stay
-/// in a core's second cache. Sums are added up in their order, so that they are the same on any number of threads.
-pub(super) const RUN: usize = 1 << 14;
-
 /// How far an inspection is.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress<'a> {
+pub struct InspectProgress<'a> {
     /// Bytes that were read.
     pub done: u64,
     /// Bytes that there are to read.
@@ -41,9 +37,9 @@ pub(super) struct Passed {
 /// Reads all files; the figures of tensors are put into `report`.
 pub(super) fn run(
     files: &[Contents],
-    report: &mut Report,
-    options: Options,
-    mut progress: impl FnMut(Progress<'_>) -> ControlFlow<()> + Send,
+    report: &mut InspectReport,
+    options: InspectOptions,
+    mut progress: impl FnMut(InspectProgress<'_>) -> ControlFlow<()> + Send,
 ) -> Result<Passed, InspectError> {
     let mut passed = Passed { sha256: Vec::new(), faults: Vec::new() };
     let total = files.iter().map(|file| file.bytes).sum();
@@ -64,7 +60,7 @@ pub(super) fn run(
         }
         passed.faults.extend(front.error.take().map(|error| (None, error)));
         done += front.bytes().len() as u64;
-        if progress(Progress { done, total, file: &files[file].path }).is_break() {
+        if progress(InspectProgress { done, total, file: &files[file].path }).is_break() {
             return Err(InspectError::Stopped);
         }
         std::mem::swap(&mut front, &mut back);
@@ -83,7 +79,12 @@ impl InHand {
     const NONE: Self = Self { index: None, is_faulty: false, sums: Sums::NONE };
 
     /// Checks and counts the elements of a piece; the first that is not as it must be is the fault.
-    fn look_at(&mut self, piece: &Piece, report: &mut Report, options: Options) -> Option<CheckpointError> {
+    fn look_at(
+        &mut self,
+        piece: &Piece,
+        report: &mut InspectReport,
+        options: InspectOptions,
+    ) -> Option<CheckpointError> {
         let (index, element, start) = piece.tensor?;
         if self.index != Some(index) {
             *self = Self { index: Some(index), ..Self::NONE };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::histogram::Histogram;
-use super::report::Report;
+use super::report::InspectReport;
 
 const BINS: usize = 96;
 /// Panels side by side.
@@ -18,7 +18,7 @@ const TOP: f64 = 28.0;
 /// Draws the histograms of all weight matrices of `report`, those of one kind (say all `mlp.up_proj`) in one panel, as an
 /// SVG. Those of `other` are drawn as a line over them.
 #[must_use]
-pub fn picture(report: &Report, other: Option<&Report>) -> String {
+pub fn picture(report: &InspectReport, other: Option<&InspectReport>) -> String {
     let none = BTreeMap::new();
     let (first, second) = (&report.histograms, other.map_or(&none, |other| &other.histograms));
     let kinds: BTreeSet<&String> = first.keys().chain(second.keys()).collect();

@@ -7,26 +7,19 @@ use std::path::{Path, PathBuf};
 use super::checksums::Checksums;
 use super::error::InspectError;
 use super::input::Contents;
-use super::pass::{self, Progress};
-use super::report::{FileReport, Purpose, Report, TensorReport};
+use super::options::InspectOptions;
+use super::pass::{self, InspectProgress};
+use super::report::{FileReport, InspectReport, InspectedTensor, Purpose};
 use crate::checkpoint::{
-    CheckpointError, ElementType, Examination, HEAD, ModelConfig, OtherModel, Placement, TensorEntry, open_regular,
+    CheckpointError, EMBEDDING, ElementType, Examination, HEAD, ModelConfig, OtherModel, Placement, TensorEntry,
+    open_regular,
 };
 use crate::world::promised::{PromisedTensor, promised_tensors};
-
-/// What to find out besides whether all is well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// The statistics of each tensor of the model.
-    pub statistics: bool,
-    /// The histogram of each weight matrix of the model.
-    pub histograms: bool,
-}
 
 /// An inspection that has not looked at weights yet.
 #[derive(Debug)]
 pub struct Inspection {
-    report: Report,
+    report: InspectReport,
     /// Where the elements of each tensor of the report lie; `None` if that is not known.
     placements: Vec<Option<Placement>>,
     checksums: Checksums,
@@ -41,7 +34,7 @@ impl Inspection {
     pub fn plan(directory: &Path) -> Result<Self, InspectError> {
         let mut examination = Examination::of(directory)?;
         let mut faults = std::mem::take(&mut examination.faults);
-        let mut warnings: Vec<CheckpointError> = examination.template_fault.take().into_iter().collect();
+        let mut warnings = std::mem::take(&mut examination.warnings);
         let config = examination.config.take();
 
         let mut entries: BTreeMap<String, TensorEntry> =
@@ -49,14 +42,14 @@ impl Inspection {
         let (mut tensors, mut placements) = (Vec::new(), Vec::new());
         let mut add = |entry, placement: Option<Placement>, purpose, name| {
             let element = placement.map(|placement| placement.element);
-            tensors.push(TensorReport { entry, element, purpose, name, statistics: None });
+            tensors.push(InspectedTensor { entry, element, purpose, name, statistics: None });
             placements.push(placement);
         };
         let mut complete = true;
         for promised in config.iter().flat_map(promised) {
             let is_matrix = promised.is_matrix();
             let PromisedTensor { name, shape, .. } = promised;
-            let full = config.as_ref().map_or_else(|| name.clone(), |config| config.layout.full_name(&name));
+            let full = examination.names().full(&name);
             let placement = examination.place(&full, &shape).and_then(|placed| kept(placed, &mut faults));
             complete &= placement.is_some();
             if let Some(entry) = entries.remove(&full) {
@@ -66,11 +59,12 @@ impl Inspection {
         for (name, entry) in entries {
             let placed = examination.place(&name, &entry.shape);
             let placement = placed.and_then(|placed| kept(placed, &mut warnings));
-            add(entry, placement, purpose(&name, config.as_ref()), name);
+            let is_head = name == examination.names().full(HEAD);
+            add(entry, placement, purpose(&name, is_head, config.as_ref()), name);
         }
 
         let checksums = Checksums::read(directory, &mut warnings);
-        let report = Report {
+        let report = InspectReport {
             directory: directory.into(),
             complete: complete && config.is_some(),
             config,
@@ -96,9 +90,9 @@ impl Inspection {
     /// [`InspectError::Stopped`]. What is wrong with the checkpoint is in the report.
     pub fn run(
         self,
-        options: Options,
-        progress: impl FnMut(Progress<'_>) -> ControlFlow<()> + Send,
-    ) -> Result<Report, InspectError> {
+        options: InspectOptions,
+        progress: impl FnMut(InspectProgress<'_>) -> ControlFlow<()> + Send,
+    ) -> Result<InspectReport, InspectError> {
         let contents = self.contents();
         let Self { mut report, checksums, .. } = self;
         let passed = pass::run(&contents, &mut report, options, progress)?;
@@ -150,18 +144,18 @@ impl Inspection {
 fn promised(config: &ModelConfig) -> Vec<PromisedTensor> {
     let mut promised = promised_tensors(config);
     promised.sort_by_key(|tensor| match &*tensor.name {
-        "embed_tokens.weight" => 0,
+        EMBEDDING => 0,
         HEAD => 1,
         _ => 2,
     });
     promised
 }
 
-fn purpose(name: &str, config: Option<&ModelConfig>) -> Purpose {
+fn purpose(name: &str, is_head: bool, config: Option<&ModelConfig>) -> Purpose {
     match (OtherModel::of(name), config) {
         (Some(other), _) => Purpose::Other(other),
         (None, None) => Purpose::Unknown,
-        (None, Some(config)) if name == HEAD && config.tie_word_embeddings => Purpose::TiedHead,
+        (None, Some(config)) if is_head && config.tie_word_embeddings => Purpose::TiedHead,
         (None, Some(_)) => Purpose::LeftOver,
     }
 }

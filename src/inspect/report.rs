@@ -11,20 +11,20 @@ use crate::cpu::{Footprint, LoadedWeight, Numerics};
 
 /// What an inspection found.
 #[derive(Debug)]
-pub struct Report {
+pub struct InspectReport {
     /// The directory.
     pub directory: PathBuf,
     /// `None` where it was refused.
     pub config: Option<ModelConfig>,
     /// The tensors of the model in its order, the embedding and the head first; then the others by name.
-    pub tensors: Vec<TensorReport>,
+    pub tensors: Vec<InspectedTensor>,
     /// The files that loading it reads, by name.
     pub files: Vec<FileReport>,
     /// Why it cannot be loaded, or is not what its hashes say.
     pub problems: Vec<InspectError>,
     /// What is wrong with it that keeps nobody from loading it.
     pub warnings: Vec<InspectError>,
-    /// If they were asked for, of the weight matrices of each [kind](TensorReport::kind) together.
+    /// If they were asked for, of the weight matrices of each [kind](InspectedTensor::kind) together.
     pub histograms: BTreeMap<String, Histogram>,
     /// Whether every tensor that the configuration promises is there.
     pub(super) complete: bool,
@@ -32,7 +32,7 @@ pub struct Report {
 
 /// A tensor that a file has.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TensorReport {
+pub struct InspectedTensor {
     /// As its file describes it.
     pub entry: TensorEntry,
     /// What it is stored as; `None` if it cannot be read.
@@ -45,7 +45,7 @@ pub struct TensorReport {
     pub statistics: Option<Statistics>,
 }
 
-impl TensorReport {
+impl InspectedTensor {
     /// What it has in common with the tensors of other layers: its name without the layer, e.g. `mlp.up_proj`.
     #[must_use]
     pub fn kind(&self) -> &str {
@@ -93,7 +93,7 @@ pub struct FileReport {
     pub confirmed_by: Vec<PathBuf>,
 }
 
-impl Report {
+impl InspectReport {
     /// The memory it takes on the CPU with a sequence of `context` tokens; `None` if it has not all its tensors.
     #[must_use]
     pub fn footprint(&self, numerics: Numerics, context: usize) -> Option<Footprint> {

@@ -38,5 +38,5 @@ mod windows;
 
 pub use error::PerplexityError;
 pub use estimate::{Comparison, Estimate, Perplexity};
-pub use scorer::{Progress, Scorer};
+pub use scorer::{PerplexityProgress, Scorer};
 pub use windows::{Window, Windows};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
 
-use super::PerplexityError;
+use super::error::PerplexityError;
 use super::estimate::{Comparison, Perplexity};
 use super::score::{Excerpt, Reference, Score, Scored, Scores, score_rows};
 use super::windows::{Window, Windows};
@@ -22,7 +22,7 @@ const SIDE_BY_SIDE: usize = 4;
 
 /// How far a measurement is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct PerplexityProgress {
     /// Tokens that are scored.
     pub scored: usize,
     /// Tokens that will be.
@@ -69,7 +69,7 @@ impl Scorer {
         &mut self,
         text: &[u32],
         windows: Windows,
-        mut progress: impl FnMut(Progress) -> ControlFlow<()>,
+        mut progress: impl FnMut(PerplexityProgress) -> ControlFlow<()>,
     ) -> Result<Perplexity, PerplexityError> {
         let mut run = Run::begin(self, text, windows)?;
         while run.score_next(&mut progress)? {}
@@ -87,7 +87,7 @@ impl Scorer {
         second: &mut Self,
         text: &[u32],
         windows: Windows,
-        mut progress: impl FnMut(Progress) -> ControlFlow<()>,
+        mut progress: impl FnMut(PerplexityProgress) -> ControlFlow<()>,
     ) -> Result<Comparison, PerplexityError> {
         let (first_size, second_size) = (first.config()?.vocab_size, second.config()?.vocab_size);
         if first_size != second_size {
@@ -100,7 +100,7 @@ impl Scorer {
         second.scores().reference = Some(Reference::default());
         // The first is a group of rows ahead; what both have scored is shown.
         let mut both = 0;
-        while first.score_next(&mut |own| progress(Progress { scored: both, ..own }))? {
+        while first.score_next(&mut |own| progress(PerplexityProgress { scored: both, ..own }))? {
             first.lend_logits(&mut second);
             let scored = second.score_next(&mut |own| {
                 both = own.scored;
@@ -152,7 +152,7 @@ struct Run<'s> {
     begun: usize,
     /// The sequences that read windows now.
     reading: Vec<Entity>,
-    progress: Progress,
+    progress: PerplexityProgress,
 }
 
 impl<'s> Run<'s> {
@@ -166,11 +166,14 @@ impl<'s> Run<'s> {
             ..Scores::default()
         });
         let total = windows.iter().map(|window| window.scored.len()).sum();
-        Ok(Self { model, windows, begun: 0, reading: Vec::new(), progress: Progress { scored: 0, total } })
+        Ok(Self { model, windows, begun: 0, reading: Vec::new(), progress: PerplexityProgress { scored: 0, total } })
     }
 
     /// Advances until a group of rows is scored; `false` if none is left.
-    fn score_next(&mut self, progress: &mut impl FnMut(Progress) -> ControlFlow<()>) -> Result<bool, PerplexityError> {
+    fn score_next(
+        &mut self,
+        progress: &mut impl FnMut(PerplexityProgress) -> ControlFlow<()>,
+    ) -> Result<bool, PerplexityError> {
         self.scores().last = Scored::default();
         loop {
             self.end_windows();

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::PerplexityError;
+use super::error::PerplexityError;
 
 /// Windows of a fixed length that begin every `stride` tokens, as in transformers' [documentation]. Each scores the tokens
 /// that no earlier one has: all but the first in the first window, `stride` in each that follows, each of which is

@@ -5,7 +5,7 @@ use std::iter::Sum;
 use half::f16;
 
 use super::block::{BLOCK_LEN, Block};
-use super::encode::Weight;
+use super::weight::Weight;
 
 /// Sums over weights: of the squares of what is off, and of the squares of the weights themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

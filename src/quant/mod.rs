@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod codes;
 mod deviation;
 mod encode;
 mod hadamard;
@@ -26,8 +27,11 @@ mod reference;
 mod search;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 pub use block::{BLOCK_LEN, Block, dequantize};
+pub use codes::Encoding;
 pub use deviation::Deviation;
-pub use encode::{Encoding, QuantError, Search, Weight, quantize, quantize_into};
+pub use encode::{QuantError, Search, quantize, quantize_into};
 pub use hadamard::Rotation;
+pub use weight::Weight;

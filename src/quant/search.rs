@@ -6,7 +6,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::block::{BLOCK_LEN, Block};
-use super::encode::{Encoding, extremes, integer, nearest_code, nearest_even_code};
+use super::codes::{Encoding, extremes, integer, nearest_code, nearest_even_code};
 
 /// Lines in one vector register of those that every x86-64 has: their sums then all stay in registers.
 const LANES: usize = 4;

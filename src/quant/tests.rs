@@ -162,7 +162,7 @@ proptest! {
         let half = (near as f32 + 0.5).to_bits().wrapping_add_signed(off);
         for x in [f32::from_bits(bits), f32::from_bits(half)] {
             if x.abs() < 1000.0 {
-                prop_assert_eq!(encode::round(x), x.round(), "{:e}", x);
+                prop_assert_eq!(codes::round(x), x.round(), "{:e}", x);
             }
         }
     }

@@ -58,12 +58,43 @@ fn no_size_may_be_anything_but_a_positive_integer() {
 }
 
 #[test]
-fn numbers_that_no_float_can_hold_are_refused() {
+fn a_number_that_no_float_can_hold_is_refused() {
+    let tiny = TinyCheckpoint::new();
+    tiny.write("config.json", tiny.config.to_string().replace("1e-6", "1e999"));
+    tiny.assert_refused("config.json", &["expected JSON, found number out of range at line 1"]);
+}
+
+#[test]
+fn numbers_that_must_be_finite_are_refused_by_name_where_python_wrote_that_they_are_not() {
     let tiny = TinyCheckpoint::new();
     let text = tiny.config.to_string();
-    for number in ["1e999", "NaN", "Infinity", "-Infinity"] {
-        tiny.write("config.json", text.replace("1e-6", number));
-        tiny.assert_refused("config.json", &["expected JSON", "line 1"]);
+    for word in ["NaN", "Infinity", "-Infinity"] {
+        let found = format!("found {word}");
+        for (field, value, named) in [
+            ("rms_norm_eps", "1e-6", "`rms_norm_eps`"),
+            ("rope_theta", "10000.0", "`rope_parameters.rope_theta`"),
+            ("hidden_size", "8", "`hidden_size`"),
+            ("hidden_act", "\"silu\"", "`hidden_act`"),
+            ("model_type", "\"qwen3_5_text\"", "`model_type`"),
+            ("eos_token_id", "263", "`eos_token_id`"),
+            ("tie_word_embeddings", "false", "`tie_word_embeddings`"),
+        ] {
+            let changed = text.replace(&format!("\"{field}\":{value}"), &format!("\"{field}\":{word}"));
+            assert_ne!(changed, text, "{field}");
+            tiny.write("config.json", changed);
+            tiny.assert_refused("config.json", &[named, &found]);
+        }
+    }
+}
+
+#[test]
+fn a_syntax_error_is_not_said_to_be_a_name_used_twice() {
+    let tiny = TinyCheckpoint::new();
+    for text in
+        ["{", "{\"a\": Infinite}", "{\"a\": NaN2}", "{\"a\": \"NaN}", "{'a': 1}", "{\"a\": None}", "\u{feff}\u{feff}{}"]
+    {
+        tiny.write("config.json", text);
+        tiny.assert_refused("config.json", &["expected JSON, found ", "line 1 column"]);
     }
 }
 

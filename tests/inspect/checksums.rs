@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use loquent::inspect::Options;
+use loquent::inspect::InspectOptions;
 
 use crate::tiny_checkpoint::TinyCheckpoint;
 use crate::{assert_problems, inspect, messages};
@@ -31,7 +31,7 @@ fn downloaded(tiny: &TinyCheckpoint, tag: &str) {
 fn every_file_of_the_checkpoint_has_its_hash_and_no_other_has() {
     let tiny = tiny();
     tiny.write("unrelated.bin", "?");
-    let report = inspect(tiny.path(), Options::default());
+    let report = inspect(tiny.path(), InspectOptions::default());
     let names: Vec<_> = report.files.iter().map(|file| file.path.file_name().unwrap().to_str().unwrap()).collect();
     assert_eq!(names, ["chat_template.jinja", "config.json", FILE, "model.safetensors", "tokenizer.json"]);
     assert_eq!((report.files[2].sha256.as_deref(), report.files[2].bytes), (Some(EMPTY_OBJECT), 2));
@@ -44,7 +44,7 @@ fn the_hash_of_a_large_file_is_that_of_its_bytes_whatever_lies_in_it() {
     let tiny = TinyCheckpoint::new();
     // Two pieces, of which the second is one byte.
     tiny.write("tokenizer_config.json", format!("{{{}}}", " ".repeat((4 << 20) - 1)));
-    let report = inspect(tiny.path(), Options { statistics: true, histograms: true });
+    let report = inspect(tiny.path(), InspectOptions { statistics: true, histograms: true });
     for file in report.files {
         let digest = Sha256::digest(fs::read(&file.path).unwrap());
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -66,7 +66,7 @@ fn hashes_that_fit_are_said_to_be_confirmed() {
 
 #[test]
 fn a_file_that_is_not_what_its_hash_says_is_a_problem() {
-    let problems = |tiny: &TinyCheckpoint| messages(&inspect(tiny.path(), Options::default()).problems);
+    let problems = |tiny: &TinyCheckpoint| messages(&inspect(tiny.path(), InspectOptions::default()).problems);
     let listed = tiny();
     listed.write("SHA256SUMS", format!("{OTHER}  {FILE}\n"));
     let expected = |tiny: &TinyCheckpoint, list: &str| {

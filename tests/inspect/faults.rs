@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use loquent::checkpoint::OtherModel;
-use loquent::inspect::{InspectError, Inspection, Options, Purpose};
+use loquent::inspect::{InspectError, InspectOptions, Inspection, Purpose};
 use serde_json::{Value, json};
 
 use crate::converted::{INDEX, blocks, f16, file_name, halves, q4};
@@ -24,7 +24,7 @@ fn spoil(tiny: &mut TinyCheckpoint, name: &str, element: usize) {
 fn nothing_is_wrong_with_the_fixtures_and_the_demo() {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo");
     for directory in fixtures().into_iter().chain([demo]) {
-        let report = inspect(&directory, Options { statistics: true, histograms: true });
+        let report = inspect(&directory, InspectOptions { statistics: true, histograms: true });
         assert_eq!(messages(&report.problems), [""; 0], "{}", directory.display());
         assert_eq!(messages(&report.warnings), [""; 0], "{}", directory.display());
         for tensor in &report.tensors {
@@ -187,19 +187,18 @@ fn values_are_named_by_their_place_in_tensors_that_are_read_in_many_pieces() {
 #[test]
 fn tensors_that_the_model_does_not_want_are_listed_and_no_problem() {
     let mut tiny = TinyCheckpoint::multimodal();
-    let names = ["model.visual.blocks.0.attn.weight", "mtp.norm.weight", "lm_head.weight", "model.surplus"];
+    let names = ["model.visual.blocks.0.attn.weight", "mtp.norm.weight", "model.surplus"];
+    let embedding = tiny.tensors["model.language_model.embed_tokens.weight"].clone();
+    tiny.tensors.insert("lm_head.weight".into(), embedding);
     for name in names {
         tiny.tensors.insert(name.into(), stored(&[3, 5], 1));
         spoil(&mut tiny, name, 4);
     }
     tiny.write_weights();
     let report = assert_problems(&tiny, &[]);
-    let purposes = [
-        Purpose::Other(OtherModel::VisionTower),
-        Purpose::Other(OtherModel::MultiTokenHead),
-        Purpose::TiedHead,
-        Purpose::LeftOver,
-    ];
+    let purposes =
+        [Purpose::Other(OtherModel::VisionTower), Purpose::Other(OtherModel::MultiTokenHead), Purpose::LeftOver];
+    assert_eq!(tensor(&report, "lm_head.weight").purpose, Purpose::TiedHead);
     let warnings = messages(&report.warnings);
     for (name, purpose) in names.into_iter().zip(purposes) {
         let found = tensor(&report, name);
@@ -208,9 +207,42 @@ fn tensors_that_the_model_does_not_want_are_listed_and_no_problem() {
     }
     assert_eq!(warnings.len(), names.len(), "{warnings:#?}");
     let used = report.tensors.iter().filter(|tensor| tensor.purpose.is_used()).count();
-    assert_eq!(used, tiny.tensors.len() - names.len());
+    assert_eq!(used, tiny.tensors.len() - names.len() - 1);
     assert_eq!(tensor(&report, "model.language_model.norm.weight").purpose, Purpose::Vector);
     assert_eq!(tensor(&report, "model.language_model.embed_tokens.weight").purpose, Purpose::Matrix);
+}
+
+#[test]
+fn a_stored_head_that_is_not_the_embedding_is_used_and_warned_of() {
+    let mut tiny = TinyCheckpoint::multimodal();
+    tiny.tensors.insert("lm_head.weight".into(), stored(&[272, 8], 99));
+    tiny.write_weights();
+    let report = assert_problems(&tiny, &[]);
+    assert_eq!(tensor(&report, "lm_head.weight").purpose, Purpose::Matrix);
+    let warnings = messages(&report.warnings);
+    assert!(warnings.len() == 1 && warnings[0].contains("lm_head.weight"), "{warnings:?}");
+    assert!(warnings[0].contains("embed_tokens.weight") && warnings[0].contains("tie_word_embeddings"), "{warnings:?}");
+
+    spoil(&mut tiny, "lm_head.weight", 4);
+    tiny.write_weights();
+    assert_problems(&tiny, &[&["lm_head.weight", "NaN at element 4"]]);
+}
+
+#[test]
+fn what_has_no_effect_is_listed() {
+    let tiny = TinyCheckpoint::new().with_field("mlp_bias", json!(true));
+    tiny.write("adapter_config.json", "{}");
+    let warnings = messages(&assert_problems(&tiny, &[]).warnings);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("`mlp_bias`") && warnings[1].contains("adapter_config.json"), "{warnings:?}");
+}
+
+#[test]
+fn two_text_models_in_one_checkpoint_are_one_problem() {
+    let mut tiny = TinyCheckpoint::new();
+    tiny.tensors.insert("model.language_model.embed_tokens.weight".into(), stored(&[272, 8], 3));
+    tiny.write_weights();
+    assert_problems(&tiny, &[&["model.embed_tokens.weight", "model.language_model.embed_tokens.weight", "as well"]]);
 }
 
 #[test]
@@ -244,7 +276,7 @@ fn what_is_no_directory_is_an_error() {
     }
     // An empty one has everything missing.
     let empty = tempfile::TempDir::new().unwrap();
-    let problems = messages(&inspect(empty.path(), Options::default()).problems);
+    let problems = messages(&inspect(empty.path(), InspectOptions::default()).problems);
     assert!(problems.len() == 2 && problems[1].contains("the weights here"), "{problems:#?}");
 }
 
@@ -252,7 +284,7 @@ fn what_is_no_directory_is_an_error() {
 fn progress_reaches_the_end_or_stops_where_it_is_told_to() {
     let tiny = TinyCheckpoint::new();
     let mut seen = Vec::new();
-    let run = Inspection::plan(tiny.path()).unwrap().run(Options::default(), |progress| {
+    let run = Inspection::plan(tiny.path()).unwrap().run(InspectOptions::default(), |progress| {
         seen.push((progress.done, progress.total));
         ControlFlow::Continue(())
     });
@@ -260,6 +292,6 @@ fn progress_reaches_the_end_or_stops_where_it_is_told_to() {
     let total: u64 = report.files.iter().map(|file| file.bytes).sum();
     assert_eq!(seen.last(), Some(&(total, total)));
     assert!(seen.is_sorted());
-    let stopped = Inspection::plan(tiny.path()).unwrap().run(Options::default(), |_| ControlFlow::Break(()));
+    let stopped = Inspection::plan(tiny.path()).unwrap().run(InspectOptions::default(), |_| ControlFlow::Break(()));
     assert!(matches!(stopped, Err(InspectError::Stopped)));
 }

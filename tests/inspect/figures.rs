@@ -1,14 +1,14 @@
 //! How weights are distributed, against numbers worked out by hand.
 
 use half::{bf16, f16};
-use loquent::inspect::{Options, Report, Statistics, picture};
+use loquent::inspect::{InspectOptions, InspectReport, Statistics, picture};
 use loquent::quant::{Encoding, Search, quantize};
 
 use crate::converted::{file_name, q4};
 use crate::tiny_checkpoint::{Stored, TinyCheckpoint};
 use crate::{MATRIX, inspect, tensor};
 
-const ALL: Options = Options { statistics: true, histograms: true };
+const ALL: InspectOptions = InspectOptions { statistics: true, histograms: true };
 
 /// The figures of a matrix `[8, 12]`.
 #[track_caller]
@@ -24,7 +24,7 @@ fn of_stored(dtype: &str, values: &impl Fn(usize, usize) -> f32, bytes: impl Fn(
     found(&inspect(tiny.path(), ALL))
 }
 
-fn found(report: &Report) -> Statistics {
+fn found(report: &InspectReport) -> Statistics {
     tensor(report, MATRIX).statistics.unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use bevy_ecs::prelude::*;
 use loquent::cpu::{Cpu, Isa, Matrix, Numerics};
-use loquent::inspect::Options;
+use loquent::inspect::InspectOptions;
 use loquent::prelude::Budget;
 use loquent::world::attention::Attention;
 use loquent::world::cache::{DeltaState, KvCache};
@@ -66,7 +66,7 @@ fn remembered(world: &mut World) -> [u64; 2] {
 fn predicted_memory_is_what_a_world_has() {
     const CONTEXT: usize = 40;
     for fixture in fixtures() {
-        let report = inspect(&fixture, Options::default());
+        let report = inspect(&fixture, InspectOptions::default());
         for numerics in [Numerics::Fast, Numerics::Exact] {
             let predicted = report.footprint(numerics, CONTEXT).unwrap();
             let mut world = world(&fixture, 1, Isa::widest(), numerics);
@@ -83,7 +83,7 @@ fn predicted_memory_is_what_a_world_has() {
 
 #[test]
 fn a_longer_context_takes_more_keys_and_values_and_nothing_else_once_a_batch_is_full() {
-    let report = inspect(&fixtures()[0], Options::default());
+    let report = inspect(&fixtures()[0], InspectOptions::default());
     // Whole blocks of keys and values, of 32 positions.
     let [short, long] = [320, 640].map(|context| report.footprint(Numerics::Fast, context).unwrap());
     assert_eq!(long.kv_cache, 2 * short.kv_cache);

@@ -16,13 +16,13 @@ mod footprint;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use loquent::inspect::{InspectError, Inspection, Options, Report, TensorReport};
+use loquent::inspect::{InspectError, InspectOptions, InspectReport, InspectedTensor, Inspection};
 use tiny_checkpoint::TinyCheckpoint;
 
 /// Of the tiny checkpoint: `[8, 12]`.
 const MATRIX: &str = "model.layers.0.mlp.down_proj.weight";
 
-fn inspect(directory: &Path, options: Options) -> Report {
+fn inspect(directory: &Path, options: InspectOptions) -> InspectReport {
     let inspection = Inspection::plan(directory).unwrap();
     inspection.run(options, |_| ControlFlow::Continue(())).unwrap()
 }
@@ -31,14 +31,14 @@ fn messages(errors: &[InspectError]) -> Vec<String> {
     errors.iter().map(InspectError::to_string).collect()
 }
 
-fn tensor<'a>(report: &'a Report, name: &str) -> &'a TensorReport {
+fn tensor<'a>(report: &'a InspectReport, name: &str) -> &'a InspectedTensor {
     report.tensors.iter().find(|tensor| tensor.entry.name == name).unwrap_or_else(|| panic!("{name} is listed"))
 }
 
 /// Asserts that these are the problems and no others: for each, a problem that contains all of its parts.
 #[track_caller]
-fn assert_problems(tiny: &TinyCheckpoint, expected: &[&[&str]]) -> Report {
-    let report = inspect(tiny.path(), Options::default());
+fn assert_problems(tiny: &TinyCheckpoint, expected: &[&[&str]]) -> InspectReport {
+    let report = inspect(tiny.path(), InspectOptions::default());
     let problems = messages(&report.problems);
     for parts in expected {
         let is_told = |problem: &&String| parts.iter().all(|part| problem.contains(part));

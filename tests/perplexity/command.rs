@@ -124,6 +124,55 @@ fn a_comparison_says_how_far_and_whether_that_is_allowed() {
     assert_eq!(code, Some(1));
 }
 
+/// The demo in four bits after a rotation.
+fn rotated(folder: &TempDir) -> String {
+    let path = folder.path().join("quarot").to_str().unwrap().to_owned();
+    let mut quantize = Command::new(env!("CARGO_BIN_EXE_loquent"));
+    quantize.args(["quantize", "assets/demo", &path, "--method", "quarot"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    assert!(quantize.output().unwrap().status.success());
+    path
+}
+
+#[test]
+fn a_verdict_is_recorded_when_it_is_asked_for() {
+    let folder = TempDir::new().unwrap();
+    let directory = rotated(&folder);
+    let path = std::path::Path::new(&directory).join("quantize_index.json");
+    let index = || -> Value { serde_json::from_slice(&fs::read(&path).unwrap()).unwrap() };
+    let before = index();
+    assert_eq!(before["promotion"]["state"], "unpromoted");
+    let arguments = ["-m", "assets/demo", "--text", TEXT, "--max-tokens", "200", "--compare", &directory];
+    json(&[&arguments[..], &["--delta-threshold", "9"]].concat(), 0);
+    assert_eq!(index(), before, "nobody asked");
+    for (threshold, code, state) in [("9", 0, "promoted"), ("1e-9", 1, "rejected")] {
+        json(&[&arguments[..], &["--record", "--delta-threshold", threshold]].concat(), code);
+        let after = index();
+        assert_eq!(after["promotion"]["state"], state);
+        let reason = after["promotion"]["reason"].as_str().unwrap();
+        for part in ["perplexity changes by ", "assets/demo", "199 tokens", "windows of 512 every 256"] {
+            assert!(reason.contains(part), "{reason} does not say {part}");
+        }
+        assert_eq!((&after["tensors"], &after["quarot_seed"]), (&before["tensors"], &before["quarot_seed"]));
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{after:#}"), "written as before");
+    }
+    let is_hidden = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().as_encoded_bytes()[0] == b'.';
+    assert!(!fs::read_dir(&directory).unwrap().any(is_hidden), "nothing is left beside it");
+}
+
+#[test]
+fn a_verdict_is_recorded_of_rotated_weights_only_and_that_is_said_at_once() {
+    let folder = TempDir::new().unwrap();
+    let q4 = quantised(&folder);
+    let before = fs::read(folder.path().join("q4/quantize_index.json")).unwrap();
+    let arguments = ["-m", "assets/demo", "--text", TEXT, "--record"];
+    let expected = "expected the index of a rotated directory";
+    assert_fails(&[&arguments[..], &["--compare", &q4]].concat(), 1, &["quantize_index.json", expected, "an array"]);
+    assert_eq!(fs::read(folder.path().join("q4/quantize_index.json")).unwrap(), before);
+    let plain = [&arguments[..], &["--compare", "assets/demo"]].concat();
+    assert_fails(&plain, 1, &["quantize_index.json", expected, "no such file"]);
+    assert_fails(&arguments, 2, &["--compare"]);
+}
+
 #[test]
 fn the_same_weights_can_be_compared_under_both_numerics() {
     let folder = TempDir::new().unwrap();

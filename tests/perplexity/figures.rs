@@ -190,7 +190,7 @@ fn a_run_that_was_stopped_leaves_nothing_behind() {
 #[test]
 fn progress_ends_with_all_tokens() {
     let mut last = 0;
-    let mut note = |progress: loquent::perplexity::Progress| {
+    let mut note = |progress: loquent::perplexity::PerplexityProgress| {
         assert!(progress.scored >= last && progress.total == 299);
         last = progress.scored;
         ControlFlow::Continue(())
@@ -199,7 +199,7 @@ fn progress_ends_with_all_tokens() {
     scorer(UNTIED).measure(&text, windows, &mut note).unwrap();
     assert_eq!(last, 299);
     last = 0;
-    let mut note = |progress: loquent::perplexity::Progress| {
+    let mut note = |progress: loquent::perplexity::PerplexityProgress| {
         assert!(progress.scored >= last && progress.total == 299);
         last = progress.scored;
         ControlFlow::Continue(())

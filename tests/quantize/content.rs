@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use loquent::checkpoint::{Checkpoint, LayerType, ModelConfig};
-use loquent::convert::Options;
+use loquent::convert::{ConvertOptions, Method, QuaRot};
 use loquent::quant::{Block, Encoding, Search, dequantize, quantize};
 use loquent::world::promised::promised_tensors;
 use serde_json::{Value, json};
 
-use crate::tiny_checkpoint::{Stored, TinyCheckpoint, shapes, text_config};
+use crate::tiny_checkpoint::{Stored, TinyCheckpoint, shapes, stored, text_config};
 use crate::{content, convert, place};
 
 /// Sixteen weights: half a block.
@@ -28,7 +28,7 @@ fn the_bytes_are_those_of_the_format() {
     tiny.tensors.get_mut("model.layers.0.linear_attn.dt_bias").unwrap().bytes = f32_bytes([1.0, -2.5]);
     tiny.write_weights();
     let (_folder, out) = place();
-    convert(tiny.path(), &out, Options::default()).unwrap();
+    convert(tiny.path(), &out, ConvertOptions::default()).unwrap();
     let header = b"KHQ4\x02\0\0\0\x02\0\0\0\x02\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x10\0\0\0\0\0\0\0";
     // A scale of 1, a bias of -3, codes 0 to 15 in pairs, and sixteen times the code of 0.0, which is 3.
     let block = b"\0\x3c\0\xc2\x10\x32\x54\x76\x98\xba\xdc\xfe\x33\x33\x33\x33\x33\x33\x33\x33";
@@ -40,7 +40,7 @@ fn the_bytes_are_those_of_the_format() {
     // About zero: from -7 with code 1 to 7 with code 15, and code 8 in the slots that are not used.
     tiny.tensors.get_mut(SIXTEEN).unwrap().bytes = f32_bytes((0..16).map(|n| (n % 15) as f32 - 7.0));
     tiny.write_weights();
-    let options = Options { encoding: Encoding::Symmetric, replace: true, ..Options::default() };
+    let options = ConvertOptions { encoding: Encoding::Symmetric, replace: true, ..ConvertOptions::default() };
     convert(tiny.path(), &out, options).unwrap();
     let block = b"\0\x3c\0\xc8\x21\x43\x65\x87\xa9\xcb\xed\x1f\x88\x88\x88\x88\x88\x88\x88\x88";
     let file = fs::read(out.join("model_layers_0_linear_attn_in_proj_a_weight.q4")).unwrap();
@@ -50,7 +50,7 @@ fn the_bytes_are_those_of_the_format() {
 #[test]
 fn the_index_begins_as_the_format_says_and_has_no_newline_at_its_end() {
     let (_folder, out) = place();
-    convert(TinyCheckpoint::new().path(), &out, Options::default()).unwrap();
+    convert(TinyCheckpoint::new().path(), &out, ConvertOptions::default()).unwrap();
     let text = fs::read_to_string(out.join("quantize_index.json")).unwrap();
     let first = r#"[
   {
@@ -87,10 +87,10 @@ fn every_fixture_is_converted_whole_and_twice_to_the_same_bytes() {
     for source in sources {
         let (_folder, out) = place();
         let before = content(&source);
-        let report = convert(&source, &out, Options::default()).unwrap();
+        let report = convert(&source, &out, ConvertOptions::default()).unwrap();
         let once = content(&out);
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let again = Options { replace: true, ..Options::default() };
+        let again = ConvertOptions { replace: true, ..ConvertOptions::default() };
         assert_eq!(one_thread.install(|| convert(&source, &out, again)).unwrap(), report);
         assert_eq!(content(&out), once, "{source:?}: bytes depend on the run");
         assert_eq!(content(&source), before, "{source:?} was touched");
@@ -151,7 +151,7 @@ fn promised_tensors_are_those_of_the_model() {
 fn element_types_and_shards_make_no_difference() {
     let single = TinyCheckpoint::multimodal();
     let (_folder, out) = place();
-    convert(single.path(), &out, Options::default()).unwrap();
+    convert(single.path(), &out, ConvertOptions::default()).unwrap();
     let expected = content(&out);
     let retyped = |dtype: &str, bytes: fn(f32) -> [u8; 2]| {
         let mut tiny = TinyCheckpoint::multimodal();
@@ -170,7 +170,7 @@ fn element_types_and_shards_make_no_difference() {
     shards.shard();
     for source in [half, brain, shards] {
         let (_folder, out) = place();
-        convert(source.path(), &out, Options::default()).unwrap();
+        convert(source.path(), &out, ConvertOptions::default()).unwrap();
         assert_eq!(content(&out), expected);
     }
 }
@@ -194,7 +194,7 @@ fn a_tensor_in_pieces_is_the_tensor_in_one() {
     let weights: Vec<f32> = weights.chunks(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
     for search in [Search::MinMax, Search::LeastSquares] {
         let (_folder, out) = place();
-        let report = convert(tiny.path(), &out, Options { search, ..Options::default() }).unwrap();
+        let report = convert(tiny.path(), &out, ConvertOptions { search, ..ConvertOptions::default() }).unwrap();
         let blocks = quantize(&weights, Encoding::Asymmetric, search).unwrap();
         let file = fs::read(out.join("model_embed_tokens_weight.q4")).unwrap();
         assert!(file[36..] == *bytemuck::cast_slice::<Block, u8>(&blocks), "{search:?}");
@@ -209,6 +209,69 @@ fn a_tensor_in_pieces_is_the_tensor_in_one() {
     }
 }
 
+/// Tied by its configuration, at both levels, with this head beside the embedding.
+fn with_head(head: Stored) -> TinyCheckpoint {
+    let mut tiny = TinyCheckpoint::multimodal();
+    tiny.tensors.insert("lm_head.weight".into(), head);
+    tiny.write_weights();
+    tiny
+}
+
+#[test]
+fn a_head_that_is_not_the_embedding_is_kept_and_the_configuration_says_so() {
+    let tiny = with_head(stored(&[272, 8], 99));
+    for method in [Method::Q4, Method::QuaRot(QuaRot::default())] {
+        let (_folder, out) = place();
+        convert(tiny.path(), &out, ConvertOptions::of(method)).unwrap();
+        let config: Value = serde_json::from_slice(&fs::read(out.join("config.json")).unwrap()).unwrap();
+        assert_eq!(
+            (&config["tie_word_embeddings"], &config["text_config"]["tie_word_embeddings"]),
+            (&json!(false), &json!(false))
+        );
+        assert_eq!(config["text_config"]["hidden_size"], 8);
+        let checkpoint = Checkpoint::open(&out).unwrap();
+        assert!(!checkpoint.config.tie_word_embeddings);
+        assert!(out.join("lm_head_weight.q4").exists());
+    }
+    let (_folder, out) = place();
+    let shared = with_head(TinyCheckpoint::multimodal().tensors["model.language_model.embed_tokens.weight"].clone());
+    convert(shared.path(), &out, ConvertOptions::default()).unwrap();
+    assert_eq!(fs::read(out.join("config.json")).unwrap(), fs::read(shared.file("config.json")).unwrap());
+    assert!(!out.join("lm_head_weight.q4").exists());
+}
+
+#[test]
+fn an_embedding_that_is_stored_as_the_head_only_gets_its_own_name() {
+    let mut tiny = TinyCheckpoint::multimodal();
+    let plain = place();
+    let plain_report = convert(tiny.path(), &plain.1, ConvertOptions::default()).unwrap();
+    let embedding = tiny.tensors.remove("model.language_model.embed_tokens.weight").unwrap();
+    tiny.tensors.insert("lm_head.weight".into(), embedding);
+    tiny.write_weights();
+    let (_folder, out) = place();
+    assert_eq!(convert(tiny.path(), &out, ConvertOptions::default()).unwrap(), plain_report);
+    assert_eq!(content(&out), content(&plain.1));
+    let quarot = ConvertOptions::of(Method::QuaRot(QuaRot::default()));
+    convert(tiny.path(), &out, ConvertOptions { replace: true, ..quarot }).unwrap();
+    assert!(!Checkpoint::open(&out).unwrap().config.tie_word_embeddings);
+}
+
+#[test]
+fn tensors_keep_the_names_that_the_source_has_for_them() {
+    let mut tiny = TinyCheckpoint::new();
+    let tensors = std::mem::take(&mut tiny.tensors).into_iter();
+    tiny.tensors =
+        tensors.map(|(name, tensor)| (name.replacen("model.", "language_model.model.", 1), tensor)).collect();
+    tiny.write_weights();
+    let (_folder, out) = place();
+    convert(tiny.path(), &out, ConvertOptions::default()).unwrap();
+    assert!(out.join("language_model_model_layers_0_mlp_up_proj_weight.q4").exists());
+    let mut converted = Checkpoint::open(&out).unwrap();
+    for (name, shape) in shapes(&converted.config) {
+        converted.take(&name, &shape).unwrap();
+    }
+}
+
 #[test]
 fn the_tokenizers_other_files_come_along() {
     let tiny = TinyCheckpoint::new();
@@ -218,7 +281,7 @@ fn the_tokenizers_other_files_come_along() {
     }
     tiny.write("training_args.bin", "no part of the model");
     let (_folder, out) = place();
-    convert(tiny.path(), &out, Options::default()).unwrap();
+    convert(tiny.path(), &out, ConvertOptions::default()).unwrap();
     for file in files.into_iter().chain(["tokenizer.json", "chat_template.jinja", "config.json"]) {
         assert_eq!(fs::read(out.join(file)).unwrap(), fs::read(tiny.file(file)).unwrap(), "{file}");
     }
@@ -229,6 +292,7 @@ fn the_tokenizers_other_files_come_along() {
 fn the_demo_in_the_binary_is_the_trained_one_converted() {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
     let (_folder, out) = place();
-    convert(&assets.join("demo"), &out, Options { search: Search::LeastSquares, ..Options::default() }).unwrap();
+    convert(&assets.join("demo"), &out, ConvertOptions { search: Search::LeastSquares, ..ConvertOptions::default() })
+        .unwrap();
     assert_eq!(content(&out), content(&assets.join("demo-q4")));
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use loquent::convert::{Conversion, ConvertError, Options};
+use loquent::convert::{Conversion, ConvertError, ConvertOptions};
 
 use crate::tiny_checkpoint::TinyCheckpoint;
 use crate::{REPLACE, content, convert, entries, place};
@@ -17,7 +17,7 @@ fn a_stopped_run_leaves_nothing() {
     let total = tiny.tensors.len();
     for stop in [1, 7, total] {
         let mut calls = 0;
-        let conversion = Conversion::plan(tiny.path(), &out, Options::default()).unwrap();
+        let conversion = Conversion::plan(tiny.path(), &out, ConvertOptions::default()).unwrap();
         let result = conversion.run(|progress| {
             calls += 1;
             assert!(progress.done <= progress.total);
@@ -37,7 +37,7 @@ fn progress_ends_with_all_bytes() {
     let tiny = TinyCheckpoint::new();
     let (_folder, out) = place();
     let mut last = 0;
-    let conversion = Conversion::plan(tiny.path(), &out, Options::default()).unwrap();
+    let conversion = Conversion::plan(tiny.path(), &out, ConvertOptions::default()).unwrap();
     let planned = conversion.report();
     let report = conversion.run(|progress| {
         assert!(progress.done > last && tiny.tensors.contains_key(progress.tensor));
@@ -58,7 +58,7 @@ fn progress_ends_with_all_bytes() {
 fn a_destination_that_is_filled_meanwhile_is_not_overwritten() {
     let tiny = TinyCheckpoint::new();
     let (folder, out) = place();
-    let conversion = Conversion::plan(tiny.path(), &out, Options::default()).unwrap();
+    let conversion = Conversion::plan(tiny.path(), &out, ConvertOptions::default()).unwrap();
     let result = conversion.run(|_| {
         fs::create_dir_all(&out).unwrap();
         fs::write(out.join("precious"), "yes").unwrap();
@@ -93,7 +93,7 @@ fn what_killed_runs_left_is_removed_and_nothing_else() {
     expected.retain(|name| name != ".out.partial-abc123");
     expected.push("out".into());
     expected.sort();
-    convert(tiny.path(), &out, Options::default()).unwrap();
+    convert(tiny.path(), &out, ConvertOptions::default()).unwrap();
     assert_eq!(entries(folder.path()), expected);
     drop(held);
     expected.retain(|name| name != ".out.partial-inhand");
@@ -108,7 +108,7 @@ fn what_a_killed_run_was_replacing_is_put_back() {
     let aside = folder.path().join(".out.partial-abc123.old");
     fs::create_dir(&aside).unwrap();
     fs::write(aside.join("precious"), "yes").unwrap();
-    let message = convert(tiny.path(), &out, Options::default()).unwrap_err().to_string();
+    let message = convert(tiny.path(), &out, ConvertOptions::default()).unwrap_err().to_string();
     assert!(message.contains("precious"), "{message}");
     assert_eq!(entries(folder.path()), ["out"]);
     assert_eq!(entries(&out), ["precious"]);
@@ -125,7 +125,7 @@ fn the_new_directory_has_the_permissions_of_any_other() {
     use std::os::unix::fs::PermissionsExt;
     let tiny = TinyCheckpoint::new();
     let (folder, out) = place();
-    convert(tiny.path(), &out, Options::default()).unwrap();
+    convert(tiny.path(), &out, ConvertOptions::default()).unwrap();
     let usual = folder.path().join("usual");
     fs::create_dir(&usual).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();

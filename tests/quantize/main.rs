@@ -14,16 +14,16 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use loquent::convert::{Conversion, ConvertError, Method, Options, Report};
+use loquent::convert::{Conversion, ConvertError, ConvertOptions, ConvertReport, Method};
 use loquent::quant::{Encoding, Search};
 use tempfile::TempDir;
 
 /// The defaults, but for replacing what is there.
-const REPLACE: Options =
-    Options { method: Method::Q4, encoding: Encoding::Asymmetric, search: Search::MinMax, replace: true };
+const REPLACE: ConvertOptions =
+    ConvertOptions { method: Method::Q4, encoding: Encoding::Asymmetric, search: Search::MinMax, replace: true };
 
 /// Plans and runs to the end.
-fn convert(source: &Path, destination: &Path, options: Options) -> Result<Report, ConvertError> {
+fn convert(source: &Path, destination: &Path, options: ConvertOptions) -> Result<ConvertReport, ConvertError> {
     Conversion::plan(source, destination, options)?.run(|_| ControlFlow::Continue(()))
 }
 

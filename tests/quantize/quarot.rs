@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use loquent::checkpoint::Checkpoint;
-use loquent::convert::{Conversion, ConvertError, Method, Options, QuaRot};
+use loquent::convert::{Conversion, ConvertError, ConvertOptions, Method, QuaRot};
 use loquent::quant::{Block, Encoding, Rotation, Search, quantize};
 use serde_json::{Value, json};
 
@@ -16,13 +16,13 @@ use crate::refusals::{assert_fails_with, assert_refused, with_element};
 use crate::tiny_checkpoint::{Stored, TinyCheckpoint, text_config};
 use crate::{content, convert, entries, place};
 
-fn quarot(seed: u64) -> Options {
-    Options::of(Method::QuaRot(QuaRot { seed, ..QuaRot::default() }))
+fn quarot(seed: u64) -> ConvertOptions {
+    ConvertOptions::of(Method::QuaRot(QuaRot { seed, ..QuaRot::default() }))
 }
 
 /// As other programs write it.
-fn symmetric(seed: u64) -> Options {
-    Options { encoding: Encoding::Symmetric, search: Search::MinMax, ..quarot(seed) }
+fn symmetric(seed: u64) -> ConvertOptions {
+    ConvertOptions { encoding: Encoding::Symmetric, search: Search::MinMax, ..quarot(seed) }
 }
 
 fn fixture(name: &str) -> PathBuf {
@@ -56,7 +56,7 @@ fn symmetric_directories_are_those_of_another_program_to_the_byte() {
         assert!(report.logit_difference.is_some_and(|difference| difference < 1e-11), "{report:?}");
 
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let again = Options { replace: true, ..symmetric(seed) };
+        let again = ConvertOptions { replace: true, ..symmetric(seed) };
         assert_eq!(one_thread.install(|| convert(&fixture(source), &out, again)).unwrap(), report);
         assert_same(&content(&out), &converted(expected));
     }
@@ -152,7 +152,7 @@ fn only_powers_of_two_are_rotated() {
         let (_folder, out) = place();
         let found = format!("found {size}");
         assert_refused(tiny.path(), &out, quarot(0), &["config.json", "hidden_size", "a power of two", &found]);
-        convert(tiny.path(), &out, Options::default()).unwrap();
+        convert(tiny.path(), &out, ConvertOptions::default()).unwrap();
     }
 }
 
@@ -182,7 +182,7 @@ fn tensors_are_all_there_and_all_known() {
     tiny.tensors.insert(unknown.into(), Stored { dtype: "F32".into(), shape: vec![12], bytes: vec![0; 48] });
     tiny.write_weights();
     assert_refused(tiny.path(), &out, quarot(0), &[unknown, "beside the residual stream"]);
-    convert(tiny.path(), &out, Options::default()).unwrap();
+    convert(tiny.path(), &out, ConvertOptions::default()).unwrap();
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn weights_that_are_no_numbers_are_named_before_they_spread() {
 #[test]
 fn logits_that_are_not_within_the_tolerance_leave_the_old_directory_as_it_was() {
     let tiny = TinyCheckpoint::new();
-    let with = |tolerance| Options::of(Method::QuaRot(QuaRot { seed: 0, tolerance }));
+    let with = |tolerance| ConvertOptions::of(Method::QuaRot(QuaRot { seed: 0, tolerance }));
     for (tolerance, shown) in [(1e-300, "within 1e-300 of"), (0.0, "within 0e0 of"), (f64::NAN, "within NaN of")] {
         let name = tiny.path().file_name().unwrap().to_str().unwrap();
         assert_fails_with(&tiny, with(tolerance), &[name, "logits of the rotated model", shown, "found ", "e-1"]);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use loquent::convert::{Conversion, Options};
+use loquent::convert::{Conversion, ConvertOptions};
 
 use crate::content::with_two_pieces;
 use crate::tiny_checkpoint::TinyCheckpoint;
@@ -11,7 +11,7 @@ use crate::{REPLACE, content, convert, entries, place};
 
 /// Asserts that a plan is refused with a message that has all `parts`, and that both places are as they were.
 #[track_caller]
-pub(crate) fn assert_refused(source: &Path, destination: &Path, options: Options, parts: &[&str]) {
+pub(crate) fn assert_refused(source: &Path, destination: &Path, options: ConvertOptions, parts: &[&str]) {
     let before = content(source);
     let message = match Conversion::plan(source, destination, options) {
         Ok(_) => panic!("planned; expected a refusal with {parts:?}"),
@@ -28,7 +28,7 @@ fn source_and_destination_must_be_apart() {
     let tiny = TinyCheckpoint::new();
     let source = tiny.path();
     let name = source.file_name().unwrap().to_str().unwrap();
-    for options in [Options::default(), REPLACE] {
+    for options in [ConvertOptions::default(), REPLACE] {
         assert_refused(source, source, options, &[name, "another directory than the source"]);
         assert_refused(source, &source.join("../").join(name), options, &["another directory than the source"]);
         assert_refused(source, &source.join("q4"), options, &["q4", "outside of the source"]);
@@ -64,9 +64,9 @@ fn the_destination_must_be_free() {
     let (folder, out) = place();
     fs::create_dir(&out).unwrap();
     fs::write(out.join("precious"), "yes").unwrap();
-    assert_refused(tiny.path(), &out, Options::default(), &["out", "an empty directory", "precious"]);
+    assert_refused(tiny.path(), &out, ConvertOptions::default(), &["out", "an empty directory", "precious"]);
     let file = out.join("precious");
-    for options in [Options::default(), REPLACE] {
+    for options in [ConvertOptions::default(), REPLACE] {
         assert_refused(tiny.path(), &file, options, &["precious", "a directory, or nothing", "a file"]);
         assert_refused(tiny.path(), &file.join("x"), options, &["precious", "a path in a directory"]);
         assert_refused(tiny.path(), &out.join("no/such"), options, &["a directory that is there", "no"]);
@@ -82,7 +82,7 @@ fn an_empty_destination_is_used_and_a_full_one_replaced_only_when_asked() {
     let tiny = TinyCheckpoint::new();
     let (folder, out) = place();
     fs::create_dir(&out).unwrap();
-    convert(tiny.path(), &out, Options::default()).unwrap();
+    convert(tiny.path(), &out, ConvertOptions::default()).unwrap();
     let first = content(&out);
     fs::write(out.join("old"), "").unwrap();
     convert(tiny.path(), &out, REPLACE).unwrap();
@@ -94,11 +94,11 @@ fn an_empty_destination_is_used_and_a_full_one_replaced_only_when_asked() {
 fn a_converted_directory_is_no_source() {
     let tiny = TinyCheckpoint::new();
     let (folder, out) = place();
-    convert(tiny.path(), &out, Options::default()).unwrap();
+    convert(tiny.path(), &out, ConvertOptions::default()).unwrap();
     let again = folder.path().join("again");
-    assert_refused(&out, &again, Options::default(), &["out", "quantize_index.json", "converted"]);
+    assert_refused(&out, &again, ConvertOptions::default(), &["out", "quantize_index.json", "converted"]);
     tiny.write("quantize_index.json", "[]");
-    assert_refused(tiny.path(), &again, Options::default(), &["quantize_index.json"]);
+    assert_refused(tiny.path(), &again, ConvertOptions::default(), &["quantize_index.json"]);
 }
 
 #[test]
@@ -108,16 +108,16 @@ fn every_promised_tensor_must_be_there_in_its_shape() {
         let mut tiny = TinyCheckpoint::new();
         let mut tensor = tiny.tensors.remove(name).unwrap();
         tiny.write_weights();
-        assert_refused(tiny.path(), &out, Options::default(), &[name, "no such tensor"]);
+        assert_refused(tiny.path(), &out, ConvertOptions::default(), &[name, "no such tensor"]);
         tensor.shape.push(1);
         tiny.tensors.insert(name.clone(), tensor);
         tiny.write_weights();
-        assert_refused(tiny.path(), &out, Options::default(), &[name, "expected shape", "1]"]);
+        assert_refused(tiny.path(), &out, ConvertOptions::default(), &[name, "expected shape", "1]"]);
     }
     let mut tiny = TinyCheckpoint::new();
     tiny.tensors.get_mut("model.norm.weight").unwrap().dtype = "I32".into();
     tiny.write_weights();
-    assert_refused(tiny.path(), &out, Options::default(), &["model.norm.weight", "BF16", "I32"]);
+    assert_refused(tiny.path(), &out, ConvertOptions::default(), &["model.norm.weight", "BF16", "I32"]);
 }
 
 #[cfg(unix)]
@@ -126,23 +126,23 @@ fn what_is_copied_must_be_a_file() {
     let tiny = TinyCheckpoint::new();
     fs::create_dir(tiny.file("merges.txt")).unwrap();
     let (_folder, out) = place();
-    assert_refused(tiny.path(), &out, Options::default(), &["merges.txt", "a regular file", "a directory"]);
+    assert_refused(tiny.path(), &out, ConvertOptions::default(), &["merges.txt", "a regular file", "a directory"]);
 }
 
 /// Asserts that a run fails with a message that has all `parts` and leaves an old destination as it was.
 #[track_caller]
 fn assert_fails(tiny: &TinyCheckpoint, parts: &[&str]) {
-    assert_fails_with(tiny, Options::default(), parts);
+    assert_fails_with(tiny, ConvertOptions::default(), parts);
 }
 
 /// As [`assert_fails`].
 #[track_caller]
-pub(crate) fn assert_fails_with(tiny: &TinyCheckpoint, options: Options, parts: &[&str]) {
+pub(crate) fn assert_fails_with(tiny: &TinyCheckpoint, options: ConvertOptions, parts: &[&str]) {
     let (folder, out) = place();
     fs::create_dir(&out).unwrap();
     fs::write(out.join("precious"), "yes").unwrap();
     let before = content(tiny.path());
-    let message = convert(tiny.path(), &out, Options { replace: true, ..options }).unwrap_err().to_string();
+    let message = convert(tiny.path(), &out, ConvertOptions { replace: true, ..options }).unwrap_err().to_string();
     for part in parts {
         assert!(message.contains(part), "{message:?} does not say {part:?}");
     }
@@ -182,7 +182,7 @@ fn elements_that_half_precision_cannot_hold_are_refused_with_their_place() {
         assert_fails(&with_element(name, 5, value), &["model.safetensors", name, "half precision", &found]);
     }
     let (_folder, out) = place();
-    convert(with_element(name, 5, 65519.0).path(), &out, Options::default()).unwrap();
+    convert(with_element(name, 5, 65519.0).path(), &out, ConvertOptions::default()).unwrap();
 }
 
 #[test]

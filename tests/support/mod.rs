@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel};
-use loquent::convert::{Conversion, Options};
+use loquent::convert::{Conversion, ConvertOptions};
 use loquent::cpu::{Cpu, Isa, Numerics};
 use loquent::prelude::*;
 use loquent::schedule::{BeginStep, EndStep, LayerPass};
@@ -52,7 +52,7 @@ pub fn demo() -> PathBuf {
 pub fn demo_in_four_bits() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a directory");
     let converted = folder.path().join("q4");
-    let conversion = Conversion::plan(&demo(), &converted, Options::default()).expect("a plan");
+    let conversion = Conversion::plan(&demo(), &converted, ConvertOptions::default()).expect("a plan");
     conversion.run(|_| std::ops::ControlFlow::Continue(())).expect("a conversion");
     (folder, converted)
 }

@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use loquent::checkpoint::{Checkpoint, CheckpointError, LayerType, ModelConfig};
+use loquent::inspect::{InspectError, InspectOptions, Inspection};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -130,13 +132,18 @@ impl TinyCheckpoint {
         Ok(checkpoint)
     }
 
-    /// Asserts that it cannot be loaded, and that the message names the file and contains all of `parts`.
+    /// Asserts that it cannot be loaded, that the message names the file and contains all of `parts`, and that an
+    /// inspection says the same.
     #[track_caller]
     pub(crate) fn assert_refused(&self, file: &str, parts: &[&str]) {
         let message = match self.load() {
             Ok(_) => panic!("loaded; expected a refusal with {parts:?}"),
             Err(error) => error.to_string(),
         };
+        let inspection = Inspection::plan(self.path()).unwrap();
+        let report = inspection.run(InspectOptions::default(), |_| ControlFlow::Continue(())).unwrap();
+        let problems: Vec<String> = report.problems.iter().map(InspectError::to_string).collect();
+        assert!(problems.contains(&message), "{message:?} is not among {problems:#?}");
         let file = self.file(file).display().to_string();
         assert!(message.starts_with(&file), "{message:?} does not name {file}");
         for part in parts {

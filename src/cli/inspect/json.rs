@@ -4,7 +4,7 @@ use std::thread::available_parallelism;
 
 use loquent::cpu::{Footprint, Isa};
 use loquent::inspect::Purpose;
-use loquent::inspect::{FileReport, InspectError, Report, Statistics, TensorReport};
+use loquent::inspect::{FileReport, InspectError, InspectReport, InspectedTensor, Statistics};
 use loquent::prelude::ModelConfig;
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ pub(super) fn object(findings: &Findings) -> Value {
         let compares = findings.compared.is_some();
         object["symmetry"] = findings.figures().iter().map(|figures| symmetry(figures, compares)).collect();
     }
-    if let Some(Report { directory, problems, warnings, .. }) = &findings.compared {
+    if let Some(InspectReport { directory, problems, warnings, .. }) = &findings.compared {
         object["compared"] = json!({
             "directory": directory.display().to_string(),
             "problems": messages(problems),
@@ -55,7 +55,7 @@ fn model(config: &ModelConfig) -> Value {
     })
 }
 
-fn tensor(tensor: &TensorReport) -> Value {
+fn tensor(tensor: &InspectedTensor) -> Value {
     json!({
         "name": tensor.entry.name,
         "type": tensor.entry.element_type,

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use loquent::cpu::{Footprint, Numerics};
-use loquent::inspect::{InspectError, Inspection, Options, Report, Statistics, TensorReport, picture};
+use loquent::inspect::{InspectError, InspectOptions, InspectReport, InspectedTensor, Inspection, Statistics, picture};
 
 use super::output::PendingFile;
 use super::{interrupt, progress};
@@ -42,8 +42,8 @@ pub(super) struct Args {
 
 /// What there is to say.
 struct Findings {
-    report: Report,
-    compared: Option<Report>,
+    report: InspectReport,
+    compared: Option<InspectReport>,
     /// Whether there are statistics.
     symmetry: bool,
     /// The length of the sequence, and the memory with it; `None` if it cannot be predicted.
@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Made first, so that a wrong path is an error at once.
     let drawing = args.histogram.as_deref().map(PendingFile::create).transpose()?;
 
-    let options = Options { statistics: args.symmetry, histograms: drawing.is_some() };
+    let options = InspectOptions { statistics: args.symmetry, histograms: drawing.is_some() };
     let Some(report) = look(inspection, &args.directory, options, args.threads)? else { return Ok(interrupted()) };
     let compared = match (other, &args.compare) {
         (Some(other), Some(directory)) => {
@@ -99,9 +99,9 @@ fn interrupted() -> ExitCode {
 fn look(
     inspection: Inspection,
     directory: &Path,
-    options: Options,
+    options: InspectOptions,
     threads: Option<u16>,
-) -> anyhow::Result<Option<Report>> {
+) -> anyhow::Result<Option<InspectReport>> {
     let run =
         |tell: &(dyn Fn(u64, u64) -> _ + Sync)| inspection.run(options, |progress| tell(progress.done, progress.total));
     match progress::over_bytes(format!("reading {}", directory.display()), threads, run)? {
@@ -112,7 +112,7 @@ fn look(
 
 /// A tensor of the model and its figures in both directories; `None` where there are none.
 struct Compared<'a> {
-    tensor: &'a TensorReport,
+    tensor: &'a InspectedTensor,
     first: Option<&'a Statistics>,
     second: Option<&'a Statistics>,
 }
@@ -127,16 +127,16 @@ impl Findings {
         self.reports().flat_map(|report| &report.warnings)
     }
 
-    fn reports(&self) -> impl Iterator<Item = &Report> {
+    fn reports(&self) -> impl Iterator<Item = &InspectReport> {
         [&self.report].into_iter().chain(&self.compared)
     }
 
     /// The tensors of the model in the first directory, then those that only the second has.
     fn figures(&self) -> Vec<Compared<'_>> {
-        fn used(report: &Report) -> impl Iterator<Item = &TensorReport> {
+        fn used(report: &InspectReport) -> impl Iterator<Item = &InspectedTensor> {
             report.tensors.iter().filter(|tensor| tensor.purpose.is_used())
         }
-        let mut others: BTreeMap<&str, &TensorReport> =
+        let mut others: BTreeMap<&str, &InspectedTensor> =
             self.compared.iter().flat_map(used).map(|tensor| (&*tensor.name, tensor)).collect();
         let mut figures: Vec<Compared<'_>> = Vec::new();
         for tensor in used(&self.report) {
@@ -151,7 +151,7 @@ impl Findings {
 }
 
 /// Why the model does not use a tensor; `None` where it does.
-fn why_unused(tensor: &TensorReport) -> Option<&'static str> {
+fn why_unused(tensor: &InspectedTensor) -> Option<&'static str> {
     use loquent::checkpoint::OtherModel;
     use loquent::inspect::Purpose;
     match tensor.purpose {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use loquent::cpu::{Footprint, Isa};
-use loquent::inspect::{InspectError, MATERIAL_ASYMMETRY, Purpose, Report, Statistics};
+use loquent::inspect::{InspectError, InspectReport, MATERIAL_ASYMMETRY, Purpose, Statistics};
 
 use super::{Compared, Findings, why_unused};
 
@@ -53,7 +53,7 @@ impl Text {
     }
 }
 
-fn tensors(text: &mut Text, report: &Report) {
+fn tensors(text: &mut Text, report: &InspectReport) {
     text.line(format_args!("tensors\n  {:<5} {:<16} {:>12}  name", "type", "shape", "bytes"));
     for tensor in &report.tensors {
         let entry = &tensor.entry;
@@ -65,7 +65,7 @@ fn tensors(text: &mut Text, report: &Report) {
     }
 }
 
-fn files(text: &mut Text, report: &Report) {
+fn files(text: &mut Text, report: &InspectReport) {
     text.line(format_args!("\nfiles\n  {:<64} {:>12}  name", "SHA-256", "bytes"));
     for file in &report.files {
         let sha256 = file.sha256.as_deref().unwrap_or("not read to the end");

@@ -8,12 +8,12 @@ use super::weights::Weights;
 use super::{dot, sigmoid, silu};
 use crate::checkpoint::ModelConfig;
 use crate::convert::error::ConvertError;
-use crate::convert::progress::Progress;
+use crate::convert::progress::ConvertProgress;
 use crate::world::delta_net::DeltaNet;
 
 /// What the linear-attention layer adds to the residual stream, `[tokens, hidden_size]`.
 pub(super) fn mix(
-    weights: &Weights<'_, impl FnMut(Progress<'_>) -> ControlFlow<()> + Send>,
+    weights: &Weights<'_, impl FnMut(ConvertProgress<'_>) -> ControlFlow<()> + Send>,
     config: &ModelConfig,
     weights_of: &DeltaNet<Listed>,
     x: &Rows,

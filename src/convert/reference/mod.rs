@@ -16,7 +16,7 @@ pub(super) use weights::bytes;
 
 use super::error::ConvertError;
 use super::model::Model;
-use super::progress::{Meter, Progress};
+use super::progress::{ConvertProgress, Meter};
 use crate::world::layer::LayerNorms;
 use crate::world::mlp::Mlp;
 use crate::world::model;
@@ -26,7 +26,7 @@ use crate::world::parts::{LayerParts, Mixer, ModelParts};
 pub(super) fn logits(
     model: &Model,
     tokens: &[u32],
-    meter: &Meter<impl FnMut(Progress<'_>) -> ControlFlow<()> + Send>,
+    meter: &Meter<impl FnMut(ConvertProgress<'_>) -> ControlFlow<()> + Send>,
 ) -> Result<Rows, ConvertError> {
     let config = &model.config;
     let weights = Weights::of(model, meter);

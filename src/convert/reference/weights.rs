@@ -11,7 +11,7 @@ use crate::checkpoint::{Piece, StoredTensor};
 use crate::convert::change::{Change, Changed, read_vector};
 use crate::convert::error::ConvertError;
 use crate::convert::model::{Model, PlannedTensor};
-use crate::convert::progress::{Meter, Progress};
+use crate::convert::progress::{ConvertProgress, Meter};
 use crate::world::promised::TensorRole;
 use crate::world::role::MatrixRole;
 
@@ -32,7 +32,7 @@ pub(super) struct Weights<'a, F> {
     meter: &'a Meter<F>,
 }
 
-impl<'a, F: FnMut(Progress<'_>) -> ControlFlow<()> + Send> Weights<'a, F> {
+impl<'a, F: FnMut(ConvertProgress<'_>) -> ControlFlow<()> + Send> Weights<'a, F> {
     pub(super) fn of(model: &'a Model, meter: &'a Meter<F>) -> Self {
         Self { tensors: &model.tensors, meter }
     }

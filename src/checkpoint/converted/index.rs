@@ -1,47 +1,55 @@
-//! A converted directory: one file for each tensor, and `quantize_index.json`, which says what they are. Files are opened
-//! when their tensors are taken, so that those nobody takes cost nothing.
+//! `quantize_index.json`, which says what the files of a converted directory are, read and written: an array of tensors,
+//! or an object that holds one and the seed by which they were rotated. Files are opened when their tensors are taken, so
+//! that those nobody takes cost nothing.
 
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::error::{CheckpointError, Faults};
-use super::json::{self, Fields, describe};
-use super::source::{Place, Source, is_plain_name};
-use super::tensor::{MOST_DIMENSIONS, Tensor};
+use super::promotion::{self, Promotion};
 use super::tensor_file::{self, Format};
+use crate::checkpoint::error::{CheckpointError, Faults};
+use crate::checkpoint::json::{self, Fields, describe};
+use crate::checkpoint::source::{Place, Source, is_plain_name};
+use crate::checkpoint::tensor::{MOST_DIMENSIONS, Tensor};
 
-pub(super) const INDEX: &str = "quantize_index.json";
-/// A thousand layers' names take five.
-const LARGEST_INDEX: u64 = 16 << 20;
+pub(crate) const FILE: &str = "quantize_index.json";
+/// A thousand layers' names take five million bytes.
+pub(super) const LARGEST: u64 = 16 << 20;
 const SEED: &str = "quarot_seed";
 /// What lattice calls a model of which only the residual stream is rotated, once and for all.
 const RESIDUAL: &str = "v0-residual";
 
 /// A tensor that the index promises.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) name: String,
+pub(in crate::checkpoint) struct Entry {
+    pub(in crate::checkpoint) name: String,
     /// The index, to be named where it is at odds with something.
     index: PathBuf,
-    pub(super) place: Place,
-    pub(super) format: Format,
-    pub(super) shape: Vec<usize>,
+    pub(in crate::checkpoint) place: Place,
+    pub(in crate::checkpoint) format: Format,
+    pub(in crate::checkpoint) shape: Vec<usize>,
 }
 
 impl Entry {
     /// The tensor, if the index and its own file say that it has `shape`, and its values are sound.
-    pub(super) fn tensor(&self, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+    pub(in crate::checkpoint) fn tensor(&self, shape: &[usize]) -> Result<Tensor, CheckpointError> {
         self.check_shape(shape)?;
         let taken = tensor_file::take(&self.place, self.format, &self.name, shape)?;
         taken.ok_or_else(|| self.no_such_file())
     }
 
+    /// The tensor as its file has it, if that is of the index's shape.
+    pub(in crate::checkpoint) fn unchecked(&self) -> Result<Tensor, CheckpointError> {
+        let opened = tensor_file::unchecked(&self.place, self.format, &self.name, &self.shape)?;
+        opened.ok_or_else(|| self.no_such_file())
+    }
+
     /// Where its elements begin in its file, if the index and the file say that it has `shape`.
-    pub(super) fn offset(&self, shape: &[usize]) -> Result<u64, CheckpointError> {
+    pub(in crate::checkpoint) fn offset(&self, shape: &[usize]) -> Result<u64, CheckpointError> {
         self.check_shape(shape)?;
         let offset = tensor_file::offset(&self.place, self.format, &self.name, shape)?;
         offset.ok_or_else(|| self.no_such_file())
@@ -56,19 +64,19 @@ impl Entry {
     }
 
     fn no_such_file(&self) -> CheckpointError {
-        CheckpointError::file(&self.place.path, format!("the tensor that {INDEX} names"), "no such file")
+        CheckpointError::file(&self.place.path, format!("the tensor that {FILE} names"), "no such file")
     }
 }
 
 /// All tensors that the index promises, without those that `faults` had to be told of; `None` where there is no index.
 /// `rotation_seed` is the configuration's.
-pub(super) fn read(
+pub(in crate::checkpoint) fn read(
     source: Source<'_>,
     rotation_seed: Option<u64>,
     faults: Faults<'_>,
 ) -> Result<Option<Vec<Entry>>, CheckpointError> {
-    let Some(text) = source.text(INDEX, LARGEST_INDEX)? else { return Ok(None) };
-    let path = source.path(INDEX);
+    let Some(text) = source.text(FILE, LARGEST)? else { return Ok(None) };
+    let path = source.path(FILE);
     let value = json::parse(&path, &text)?;
     let (at, items) = match &value {
         Value::Array(items) => ("", items.as_slice()),
@@ -107,8 +115,7 @@ fn rotated<'a>(
     rotation_seed: Option<u64>,
     faults: Faults<'_>,
 ) -> Result<&'a [Value], CheckpointError> {
-    let seed = root.get(SEED).and_then(Value::as_u64);
-    let seed = seed.ok_or_else(|| root.error(SEED, "the rotation's seed, an integer from 0 to 2^64 - 1"))?;
+    let seed = seed(root)?;
     if let Some(other) = rotation_seed
         && seed != other
     {
@@ -121,12 +128,14 @@ fn rotated<'a>(
             faults(fields.error(version, format!("{RESIDUAL}, weights that need no rotation at run time")))?;
         }
     }
-    if let Some(promotion) = root.object("promotion")? {
-        // What a converter notes about its own checks: nothing to go by, but what it says should be readable.
-        let (state, reason) = (promotion.text("state")?, promotion.text("reason")?);
-        tracing::debug!("rotated with seed {seed}: {}, {}", state.unwrap_or("-"), reason.unwrap_or("-"));
-    }
+    promotion::tell(root, seed)?;
     root.array("tensors")?.ok_or_else(|| root.error("tensors", "an array of tensors"))
+}
+
+/// That of the rotation, without which an object is no index.
+pub(super) fn seed(root: Fields<'_>) -> Result<u64, CheckpointError> {
+    let seed = root.get(SEED).and_then(Value::as_u64);
+    seed.ok_or_else(|| root.error(SEED, "the rotation's seed, an integer from 0 to 2^64 - 1"))
 }
 
 fn entry(source: Source<'_>, index: &Path, fields: Fields<'_>) -> Result<Entry, CheckpointError> {
@@ -153,4 +162,40 @@ fn entry(source: Source<'_>, index: &Path, fields: Fields<'_>) -> Result<Entry, 
         return Err(fields.error("numel", format!("{product}, for shape {shape:?}")));
     }
     Ok(Entry { name: name.into(), index: index.into(), place: source.place(file), format, shape })
+}
+
+/// A tensor to be listed.
+pub(crate) struct Row<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) format: Format,
+    pub(crate) shape: &'a [usize],
+}
+
+/// What is said of a rotation.
+pub(crate) struct Rotated<'a> {
+    pub(crate) seed: u64,
+    /// What is known of how well it turned out.
+    pub(crate) reason: &'a str,
+}
+
+/// The text of an index: by name, indented by two, no newline at the end.
+pub(crate) fn text(mut rows: Vec<Row<'_>>, rotated: Option<Rotated<'_>>) -> String {
+    rows.sort_by_key(|row| row.name);
+    let row = |Row { name, format, shape }: Row<'_>| {
+        json!({
+            "name": name,
+            "file": format.file_name(name),
+            "quantized": format == Format::Q4,
+            "shape": shape,
+            "numel": shape.iter().product::<usize>(),
+        })
+    };
+    let rows = rows.into_iter().map(row).collect::<Value>();
+    let index = match rotated {
+        None => rows,
+        Some(Rotated { seed, reason }) => {
+            json!({SEED: seed, "tensors": rows, "promotion": Promotion::Unpromoted.field(reason)})
+        }
+    };
+    format!("{index:#}")
 }

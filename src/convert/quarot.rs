@@ -5,13 +5,9 @@
 //! A norm stands between the stream and what reads it. A rotation passes through its root mean square, not through its
 //! weight, so that goes into the matrices after it.
 
-mod config;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-
-pub(super) use config::config;
 
 use super::change::Change;
 use super::error::ConvertError;
@@ -77,9 +73,9 @@ pub(super) fn rotated(
             },
             TensorRole::Vector(_) => Change::Keep,
         };
-        tensors.push(PlannedTensor::new(&config, promised, found.clone(), change));
+        tensors.push(PlannedTensor::new(&stored.names, promised, found.clone(), change));
     }
-    Ok(Model { config, tensors })
+    Ok(Model { config, names: stored.names.clone(), tensors })
 }
 
 fn unknown(source: &Path, tensor: &str, expected: &str) -> CheckpointError {

@@ -1,5 +1,7 @@
 //! `loquent perplexity`: how well a model predicts a text, and how far a second model is from it.
 
+mod measured;
+
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -8,10 +10,12 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
+use loquent::checkpoint::Promotion;
 use loquent::cpu::Numerics;
-use loquent::perplexity::{Comparison, Estimate, Perplexity, PerplexityError, Scorer, Windows};
+use loquent::perplexity::{PerplexityError, PerplexityProgress, Scorer, Windows};
 use loquent::prelude::*;
-use serde_json::{Value, json};
+
+use measured::{Found, Measured, Subject};
 
 use super::prompt::{read_text, token_id, tokenizer};
 use super::{Backend, interrupt, model, progress};
@@ -50,6 +54,9 @@ pub(super) struct Args {
     /// Fail if perplexity changes by more than this part of itself, up or down
     #[arg(long, value_name = "X", default_value_t = 0.005, requires = "compare", value_parser = threshold)]
     delta_threshold: f64,
+    /// Write into the second checkpoint's index, if it was rotated, whether the change is within --delta-threshold
+    #[arg(long, requires = "compare")]
+    record: bool,
     /// Write a JSON object in place of the table
     #[arg(long)]
     json: bool,
@@ -89,6 +96,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let content = args.source.read()?;
     interrupt::watch()?;
 
+    let record = args.compare.as_deref().filter(|_| args.record);
+    // Before anything is measured in vain.
+    record.map(Promotion::check).transpose()?;
     let numerics = model::numerics(args.exact);
     let mut first = Model::open(args.model.as_deref(), numerics)?;
     let mut second = match &args.compare {
@@ -110,7 +120,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut scorer = first.load(args.threads)?;
     let mut other = second.as_mut().map(|second| second.load(args.threads)).transpose()?;
     let bar = progress::bar(text.len() as u64, "scoring {bar:30} {pos}/{len} tokens, {per_sec}, {eta} left");
-    let show = |found: loquent::perplexity::Progress| {
+    let show = |found: PerplexityProgress| {
         bar.set_length(found.total as u64);
         bar.set_position(found.scored as u64);
         if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -126,10 +136,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Err(PerplexityError::Stopped) => return Ok(ExitCode::from(super::INTERRUPTED)),
         found => found.with_context(|| format!("cannot score {}", args.source.file().display()))?,
     };
-    let report = Report { args, first, second, found, workers: scorer.world().resource::<Workers>(), seconds };
-    let text = if args.json { format!("{}\n", report.json()) } else { report.table() };
+    let measured = Measured {
+        window: args.window,
+        stride: args.stride,
+        delta_threshold: args.delta_threshold,
+        first: first.subject(),
+        second: second.map(Model::subject),
+        found,
+        workers: scorer.world().resource::<Workers>(),
+        seconds,
+    };
+    if let Some(directory) = record {
+        measured.record(directory)?;
+    }
+    let text = if args.json { format!("{}\n", measured.json()) } else { measured.table() };
     std::io::stdout().write_all(text.as_bytes())?;
-    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if measured.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What was read of the source.
@@ -206,130 +228,7 @@ impl Model {
         Ok(Scorer::new(&self.name, model::world(loaded)))
     }
 
-    fn json(&self, found: &Perplexity) -> Value {
-        let perplexity = found.perplexity();
-        json!({
-            "model": self.name, "numerics": model::numerics_name(self.numerics),
-            "nll": found.nll.value, "nll_standard_error": found.nll.standard_error,
-            "perplexity": perplexity.value, "perplexity_standard_error": perplexity.standard_error,
-        })
-    }
-
-    fn line(&self, found: &Perplexity) -> String {
-        format!(
-            "{}, {}: perplexity {}, mean nll {}\n",
-            self.name,
-            model::numerics_name(self.numerics),
-            with_error(found.perplexity()),
-            with_error(found.nll),
-        )
-    }
-}
-
-enum Found {
-    One(Perplexity),
-    Two(Comparison),
-}
-
-/// All there is to say at the end.
-struct Report<'a> {
-    args: &'a Args,
-    first: Model,
-    second: Option<Model>,
-    found: Found,
-    workers: &'a Workers,
-    seconds: f64,
-}
-
-impl Report<'_> {
-    fn first_found(&self) -> &Perplexity {
-        match &self.found {
-            Found::One(found) => found,
-            Found::Two(found) => &found.first,
-        }
-    }
-
-    /// The second model and what it was found to predict.
-    fn comparison(&self) -> Option<(&Model, &Comparison)> {
-        match (&self.second, &self.found) {
-            (Some(second), Found::Two(found)) => Some((second, found)),
-            _ => None,
-        }
-    }
-
-    fn passed(&self) -> bool {
-        self.comparison().is_none_or(|(_, found)| found.is_within(self.args.delta_threshold))
-    }
-
-    fn tokens_per_second(&self) -> f64 {
-        self.first_found().tokens as f64 / self.seconds
-    }
-
-    fn json(&self) -> Value {
-        let Args { window, stride, .. } = self.args;
-        let mut done = self.first.json(self.first_found());
-        done["event"] = "done".into();
-        let settings = json!({
-            "tokens": self.first_found().tokens, "window": window, "stride": stride, "seconds": self.seconds,
-            "tokens_per_second": self.tokens_per_second(), "backend": "cpu",
-            "isa": self.workers.isa().to_string(), "threads": self.workers.threads(),
-        });
-        let compare = self.comparison().map(|(second, found)| {
-            let mut compare = second.json(&found.second);
-            let mut add = |name: &str, estimate: Estimate| {
-                compare[name] = estimate.value.into();
-                compare[format!("{name}_standard_error")] = estimate.standard_error.into();
-            };
-            add("nll_difference", found.difference);
-            add("perplexity_ratio", found.ratio());
-            add("kl_divergence", found.divergence);
-            add("same_likeliest", found.same_likeliest);
-            compare["delta_threshold"] = self.args.delta_threshold.into();
-            compare["passed"] = self.passed().into();
-            compare
-        });
-        for (name, value) in settings.as_object().into_iter().flatten() {
-            done[name] = value.clone();
-        }
-        if let Some(compare) = compare {
-            done["compare"] = compare;
-        }
-        done
-    }
-
-    fn table(&self) -> String {
-        let Args { window, stride, delta_threshold, .. } = self.args;
-        let mut text = self.first.line(self.first_found());
-        if let Some((second, found)) = self.comparison() {
-            let percent = |estimate: Estimate| Estimate {
-                value: 100.0 * estimate.value,
-                standard_error: estimate.standard_error.map(|error| 100.0 * error),
-            };
-            let change = percent(found.relative_change());
-            text += &second.line(&found.second);
-            text += &format!("difference of the mean nll   {}\n", with_error(found.difference));
-            text += &format!("ratio of the perplexities    {}\n", with_error(found.ratio()));
-            text += &format!("mean KL divergence           {}\n", with_error(found.divergence));
-            text += &format!("same likeliest token, %      {}\n", with_error(percent(found.same_likeliest)));
-            let (verdict, allowed) = (if self.passed() { "PASS" } else { "FAIL" }, 100.0 * delta_threshold);
-            text += &format!("{verdict}: perplexity changes by {} %, of {allowed} % allowed\n", with_error(change));
-        }
-        let (tokens, speed) = (self.first_found().tokens, self.tokens_per_second());
-        let (threads, isa) = (self.workers.threads(), self.workers.isa());
-        text += &format!(
-            "{tokens} tokens at {speed:.1}/s, in windows of {window} every {stride}, {threads} threads, {isa}\n"
-        );
-        text
-    }
-}
-
-/// A figure to two digits of its standard error.
-fn with_error(estimate: Estimate) -> String {
-    match estimate.standard_error {
-        Some(error) if error > 0.0 && error.is_finite() => {
-            let digits = (1.0 - error.log10().floor()).clamp(0.0, 15.0) as usize;
-            format!("{:.digits$} ± {error:.digits$}", estimate.value)
-        }
-        _ => format!("{:.6}", estimate.value),
+    fn subject(self) -> Subject {
+        Subject { name: self.name, numerics: self.numerics }
     }
 }

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::error::{CheckpointError, Excerpt, Faults, counted};
-use super::json::{self, Fields};
-use super::tensor::{ElementType, MOST_DIMENSIONS, Tensor};
+use crate::checkpoint::error::{CheckpointError, Excerpt, Faults, counted};
+use crate::checkpoint::json::{self, Fields};
+use crate::checkpoint::tensor::{ElementType, MOST_DIMENSIONS, Tensor};
 
 /// As in the reference implementation.
 const LARGEST_HEADER: usize = 100_000_000;
@@ -20,20 +20,20 @@ const LENGTH: usize = size_of::<u64>();
 
 /// A tensor that is known to lie in its file, with bytes that are its shape's size.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) name: String,
-    pub(super) file: PathBuf,
+pub(in crate::checkpoint) struct Entry {
+    pub(in crate::checkpoint) name: String,
+    pub(in crate::checkpoint) file: PathBuf,
     /// As the file says it; only three are read.
-    pub(super) element_type: String,
-    pub(super) shape: Vec<usize>,
-    pub(super) bytes: Bytes,
+    pub(in crate::checkpoint) element_type: String,
+    pub(in crate::checkpoint) shape: Vec<usize>,
+    pub(in crate::checkpoint) bytes: Bytes,
     /// Of `bytes` in the file.
-    pub(super) offset: u64,
+    pub(in crate::checkpoint) offset: u64,
 }
 
 impl Entry {
     /// The element type, if it is one we read and the tensor has the `shape` it must have.
-    pub(super) fn element(&self, shape: &[usize]) -> Result<ElementType, CheckpointError> {
+    pub(in crate::checkpoint) fn element(&self, shape: &[usize]) -> Result<ElementType, CheckpointError> {
         let error = |expected: String, found: String| CheckpointError::tensor(&self.file, &self.name, expected, found);
         if self.shape != shape {
             return Err(error(format!("shape {shape:?}"), format!("{:?}", self.shape)));
@@ -47,16 +47,26 @@ impl Entry {
     }
 
     /// The tensor, if it has the `shape` it must have, a type we read, and only finite values.
-    pub(super) fn tensor(&self, shape: &[usize]) -> Result<Tensor, CheckpointError> {
-        let element = self.element(shape)?;
-        let tensor = Tensor::new(&*self.name, element, self.shape.clone(), self.bytes.clone())?;
+    pub(in crate::checkpoint) fn tensor(&self, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+        self.element(shape)?;
+        let tensor = self.unchecked()?;
         tensor.check_values(&self.file)?;
         Ok(tensor)
+    }
+
+    /// The tensor as it is stored, if it has a type we read.
+    pub(in crate::checkpoint) fn unchecked(&self) -> Result<Tensor, CheckpointError> {
+        let element = self.element(&self.shape)?;
+        Tensor::new(&*self.name, element, self.shape.clone(), self.bytes.clone())
     }
 }
 
 /// All tensors of a file, in the order of their bytes, without those that `faults` had to be told of.
-pub(super) fn read(file: &Path, bytes: &Bytes, faults: Faults<'_>) -> Result<Vec<Entry>, CheckpointError> {
+pub(in crate::checkpoint) fn read(
+    file: &Path,
+    bytes: &Bytes,
+    faults: Faults<'_>,
+) -> Result<Vec<Entry>, CheckpointError> {
     let (header, data) = split(file, bytes)?;
     let value = json::parse(file, header)?;
     let fields = Fields::of(file, &value)?;

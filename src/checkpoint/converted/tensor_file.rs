@@ -1,4 +1,4 @@
-//! A file that holds one tensor, as converted checkpoints do:
+//! A file that holds one tensor, as converted checkpoints do, read and written:
 //!
 //! ```text
 //! magic | u32 version | u32 dimensions | u64 shape[dimensions] | u64 elements | payload
@@ -12,16 +12,16 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::error::{CheckpointError, counted};
-use super::source::Place;
-use super::tensor::{ElementType, MOST_DIMENSIONS, Tensor};
+use crate::checkpoint::error::{CheckpointError, counted};
+use crate::checkpoint::source::Place;
+use crate::checkpoint::tensor::{ElementType, MOST_DIMENSIONS, Tensor};
 
 /// The magic, the version and the number of dimensions.
 const PREFIX: usize = 12;
 
 /// What a file's name says is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// `.q4`
     Q4,
     /// `.f16`
@@ -50,11 +50,29 @@ impl Format {
         }
     }
 
-    pub(super) const fn element(self) -> ElementType {
+    pub(crate) const fn element(self) -> ElementType {
         match self {
             Self::Q4 => ElementType::Q4,
             Self::F16 => ElementType::F16,
         }
+    }
+
+    /// The file of a tensor: names have dots and slashes in them, and files are to be flat and portable.
+    pub(crate) fn file_name(self, tensor: &str) -> String {
+        let safe = |character: char| if character.is_alphanumeric() || character == '-' { character } else { '_' };
+        let stem: String = tensor.chars().map(safe).collect();
+        stem + self.extension()
+    }
+
+    /// What the file of a tensor begins with.
+    pub(crate) fn header(self, shape: &[usize]) -> Vec<u8> {
+        let mut header = Vec::from(self.magic());
+        header.extend(self.version().to_le_bytes());
+        #[expect(clippy::cast_possible_truncation, reason = "tensors have at most three dimensions")]
+        header.extend((shape.len() as u32).to_le_bytes());
+        let count = shape.iter().product();
+        shape.iter().chain([&count]).for_each(|&size: &usize| header.extend((size as u64).to_le_bytes()));
+        header
     }
 }
 
@@ -80,6 +98,17 @@ pub(super) fn take(
         return Err(CheckpointError::file(&place.path, expected, counted(bytes.len(), "byte")));
     }
     tensor(&place.path, format, name, shape, &bytes).map(Some)
+}
+
+/// The tensor in a file, if it has the `shape` it must have. `None` where there is no such file.
+pub(super) fn unchecked(
+    place: &Place,
+    format: Format,
+    name: &str,
+    shape: &[usize],
+) -> Result<Option<Tensor>, CheckpointError> {
+    let Some(opened) = place.open()? else { return Ok(None) };
+    tensor(&place.path, format, name, shape, &opened.map()?).map(Some)
 }
 
 /// Where the elements begin in a file, if it has the `shape` it must have; none of them is looked at. `None` where there
@@ -173,5 +202,16 @@ fn dimensions(file: &Path, format: Format, bytes: &[u8]) -> Result<usize, Checkp
     match usize::try_from(dimensions) {
         Ok(dimensions) if dimensions <= MOST_DIMENSIONS => Ok(dimensions),
         _ => Err(error(format!("at most {MOST_DIMENSIONS} dimensions"), dimensions.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_letters_digits_and_hyphens() {
+        assert_eq!(Format::F16.file_name("model.layers.0.A_log"), "model_layers_0_A_log.f16");
+        assert_eq!(Format::Q4.file_name("a-b/ü.weight"), "a-b_ü_weight.q4");
     }
 }

@@ -3,8 +3,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::error::CheckpointError;
-use super::json::{Fields, describe};
+use crate::checkpoint::error::CheckpointError;
+use crate::checkpoint::json::{Fields, describe};
 
 /// What the attention layers need to know of them.
 pub(super) struct Rope {

@@ -1,0 +1,48 @@
+//! `config.json` → a configuration that is known to be one we implement. There is a module for each family of models.
+
+#![forbid(unsafe_code)]
+
+mod qwen3_5;
+
+use std::path::Path;
+
+use super::config::{ModelConfig, Told};
+use super::error::CheckpointError;
+use super::json::{self, Fields};
+use super::source::Source;
+
+/// A configuration is a few kilobytes.
+const LARGEST_CONFIG: u64 = 1 << 20;
+
+impl ModelConfig {
+    /// Reads a `config.json`.
+    ///
+    /// # Errors
+    /// If there is no such file, or as [`ModelConfig::from_json`].
+    pub fn read(path: &Path) -> Result<Self, CheckpointError> {
+        let directory = path.parent().unwrap_or(Path::new(""));
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        Self::load(Source::Directory(directory), name).map(Told::tell)
+    }
+
+    pub(super) fn load(source: Source<'_>, file: &str) -> Result<Told, CheckpointError> {
+        let path = source.path(file);
+        match source.text(file, LARGEST_CONFIG)? {
+            Some(text) => Self::parse(&path, &text),
+            None => Err(CheckpointError::file(&path, "a model's configuration", "no such file")),
+        }
+    }
+
+    /// Parses the text of a `config.json`; `file` only names it in messages.
+    ///
+    /// # Errors
+    /// If a field is missing, out of range or at odds with another, or asks for what is not implemented.
+    pub fn from_json(file: &Path, text: &str) -> Result<Self, CheckpointError> {
+        Self::parse(file, text).map(Told::tell)
+    }
+
+    fn parse(file: &Path, text: &str) -> Result<Told, CheckpointError> {
+        let value = json::parse(file, text)?;
+        qwen3_5::read(Fields::of(file, &value)?)
+    }
+}

@@ -1,0 +1,92 @@
+//! All tensors of a checkpoint, in whichever form its files have them.
+
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::config::ModelConfig;
+use super::converted;
+use super::error::{CheckpointError, Faults};
+use super::huggingface::{self, Shards};
+use super::names::TensorNames;
+use super::source::Source;
+use super::tensor::Tensor;
+
+/// A tensor in one of the forms that checkpoints have.
+#[derive(Clone, Debug)]
+pub(super) enum Entry {
+    InShard(huggingface::Entry),
+    Converted(converted::Entry),
+}
+
+impl Entry {
+    /// The file it lies in.
+    pub(super) fn file(&self) -> &Path {
+        match self {
+            Self::InShard(entry) => &entry.file,
+            Self::Converted(entry) => &entry.place.path,
+        }
+    }
+
+    /// The tensor as it is stored. Nobody has looked at its values.
+    pub(super) fn unchecked(&self) -> Result<Tensor, CheckpointError> {
+        match self {
+            Self::InShard(entry) => entry.unchecked(),
+            Self::Converted(entry) => entry.unchecked(),
+        }
+    }
+
+    /// The tensor, if it has the `shape` it must have, and only sound values.
+    pub(super) fn tensor(&self, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+        match self {
+            Self::InShard(entry) => entry.tensor(shape),
+            Self::Converted(entry) => entry.tensor(shape),
+        }
+    }
+}
+
+/// All tensors of a checkpoint by full name.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The file that says which there are.
+    pub(super) file: PathBuf,
+    pub(super) tensors: BTreeMap<String, Entry>,
+    /// Those of which nothing is known, because the files they should be in could not be read.
+    pub(super) unread: BTreeSet<String>,
+}
+
+impl Found {
+    /// Looks for them in all forms that checkpoints have. `rotation_seed` is the configuration's.
+    pub(super) fn read(
+        source: Source<'_>,
+        rotation_seed: Option<u64>,
+        faults: Faults<'_>,
+    ) -> Result<Self, CheckpointError> {
+        let Some(entries) = converted::read(source, rotation_seed, faults)? else {
+            let Shards { file, tensors, unread } = huggingface::read(source, faults)?;
+            let tensors = tensors.into_iter().map(|(name, entry)| (name, Entry::InShard(entry))).collect();
+            return Ok(Self { file, tensors, unread });
+        };
+        let file = source.path(converted::INDEX);
+        for other in [huggingface::SINGLE, huggingface::INDEX] {
+            if source.has(other) {
+                let found = format!("{other} as well: which are meant?");
+                let expected = "no other weights beside the converted ones";
+                faults(CheckpointError::file(&file, expected, found))?;
+            }
+        }
+        let tensors = entries.into_iter().map(|entry| (entry.name.clone(), Entry::Converted(entry))).collect();
+        Ok(Self { file, tensors, unread: BTreeSet::new() })
+    }
+
+    /// What they are called, if they are those of `config`'s model.
+    pub(super) fn names(&self, config: &ModelConfig, faults: Faults<'_>) -> Result<TensorNames, CheckpointError> {
+        let names = self.tensors.keys().map(String::as_str);
+        TensorNames::find(&self.file, config.layout, config.tie_word_embeddings, names, faults)
+    }
+}
+
+pub(super) fn no_such_tensor(file: &Path, full: &str, shape: &[usize]) -> CheckpointError {
+    CheckpointError::tensor(file, full, format!("shape {shape:?}"), "no such tensor")
+}

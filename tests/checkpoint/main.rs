@@ -1,0 +1,24 @@
+//! What a good checkpoint gives, and what is said of one that has more than is used.
+
+#[path = "../support/converted.rs"]
+mod converted;
+#[path = "../support/logged.rs"]
+mod logged;
+#[path = "../support/tiny_checkpoint.rs"]
+mod tiny_checkpoint;
+
+mod head;
+mod names;
+mod opening;
+mod python;
+mod unused;
+
+use std::path::Path;
+
+use logged::logged;
+use loquent::checkpoint::ModelConfig;
+use serde_json::Value;
+
+fn parse(config: &Value) -> ModelConfig {
+    ModelConfig::from_json(Path::new("config.json"), &config.to_string()).unwrap()
+}

@@ -93,21 +93,33 @@ fn product(sizes: &[usize]) -> u64 {
 
 /// The widths of all [`Rows`](crate::world::activations::Rows) that systems keep, times as many rows as a step may have.
 fn activations(config: &ModelConfig, context: usize) -> u64 {
-    let has = |layer_type| config.layer_types.contains(&layer_type);
-    let (hidden, attention, net) = (config.hidden_size as u64, &config.attention, &config.delta_net);
+    let hidden = config.hidden_size as u64;
     // The residual and the normed one; the MLP's gate, up, their product, and what it gives.
     let mut width = 3 * hidden + 3 * config.intermediate_size as u64;
-    if has(LayerType::FullAttention) {
-        let (query, key) = (attention.num_heads, attention.num_kv_heads);
-        // Queries with their gates, queries, what was read; keys and values; what it gives.
-        width += product(&[4 * query + 2 * key, attention.head_dim]).saturating_add(hidden);
-    }
-    if has(LayerType::LinearAttention) {
-        let all = 2 * net.channels() + 2 * net.value_dim() + 2 * net.num_value_heads;
-        width = width.saturating_add(all as u64).saturating_add(hidden);
+    let mut seen = Vec::new();
+    for &layer_type in &config.layer_types {
+        if !seen.contains(&layer_type) {
+            seen.push(layer_type);
+            width = width.saturating_add(mixer_width(config, layer_type)).saturating_add(hidden);
+        }
     }
     let rows = Limits::default().rows.min(context) as u64;
     // Of one row: the last one, and again normed; the logits.
     let head = 2 * hidden + config.vocab_size as u64;
     width.saturating_mul(rows).saturating_add(head).saturating_mul(SINGLE as u64)
+}
+
+/// The widths of what a mixer keeps in its scratch, besides what it gives.
+fn mixer_width(config: &ModelConfig, layer_type: LayerType) -> u64 {
+    match layer_type {
+        LayerType::FullAttention => {
+            let attention = &config.attention;
+            // Queries with their gates, queries, what was read; keys and values.
+            product(&[4 * attention.num_heads + 2 * attention.num_kv_heads, attention.head_dim])
+        }
+        LayerType::LinearAttention => {
+            let net = &config.delta_net;
+            (2 * net.channels() + 2 * net.value_dim() + 2 * net.num_value_heads) as u64
+        }
+    }
 }

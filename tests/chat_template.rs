@@ -3,16 +3,19 @@
 #[path = "support/tiny_checkpoint.rs"]
 mod tiny_checkpoint;
 
-use loquent::checkpoint::{ChatMessage, ChatOptions};
+use loquent::checkpoint::{ChatMessage, ChatOptions, ChatTemplate};
 use tiny_checkpoint::TinyCheckpoint;
 
-fn render(template: &str, options: &ChatOptions) -> String {
+fn load(template: &str) -> ChatTemplate {
     let tiny = TinyCheckpoint::new();
     tiny.write("chat_template.jinja", template);
     tiny.write("tokenizer_config.json", r#"{"bos_token": "<s>", "eos_token": {"content": "</s>"}, "pad_token": null}"#);
+    tiny.load().unwrap().chat_template.unwrap()
+}
+
+fn render(template: &str, options: &ChatOptions) -> String {
     let messages = [ChatMessage::new("system", "S"), ChatMessage::new("user", "U <x>")];
-    let template = tiny.load().unwrap().chat_template.unwrap();
-    template.render(&messages, options).unwrap_or_else(|error| error.to_string())
+    load(template).render(&messages, options).unwrap_or_else(|error| error.to_string())
 }
 
 const GOLDEN: &[(&str, &str)] = &[
@@ -106,4 +109,38 @@ fn the_date_is_written_by_a_format() {
 fn a_long_conversation_does_not_run_out_of_fuel() {
     let template = "{% for i in range(2000) %}{{ messages[1].content }}{% endfor %}";
     assert_eq!(render(template, &ChatOptions::default()).len(), 2000 * 5);
+}
+
+/// As ChatML, Llama 3 and Mistral mark turns.
+const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
+    {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+const LLAMA: &str = "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n\
+    {{ m.content | trim }}<|eot_id|>{% endfor %}\
+    {% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}";
+const MISTRAL: &str = "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]\
+    {% else %} {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}";
+
+#[test]
+fn an_assistants_message_ends_as_the_template_ends_it() {
+    assert_eq!(load(CHATML).assistant_ending().as_deref(), Some("<|im_end|>\n"));
+    assert_eq!(load(LLAMA).assistant_ending().as_deref(), Some("<|eot_id|>"));
+    assert_eq!(load(MISTRAL).assistant_ending().as_deref(), Some("</s>"));
+}
+
+#[test]
+fn an_ending_is_found_where_conversations_are_refused_or_left_open() {
+    let wants_system = "{% if messages[0].role != 'system' %}{{ raise_exception('no') }}{% endif %}";
+    assert_eq!(load(&(wants_system.to_owned() + CHATML)).assistant_ending().as_deref(), Some("<|im_end|>\n"));
+    let wants_user_last = "{% if messages[-1].role != 'user' %}{{ raise_exception('no') }}{% endif %}";
+    let ending = load(&(wants_user_last.to_owned() + CHATML)).assistant_ending();
+    assert_eq!(ending.as_deref(), Some("<|im_end|>\n<|im_start|>user\n"));
+    let open = "{% for m in messages %}{{ m.content }}{% if not loop.last %}<|end|>{% endif %}{% endfor %}";
+    assert_eq!(load(open).assistant_ending().as_deref(), Some("<|end|>"));
+}
+
+#[test]
+fn a_template_that_ends_nothing_has_no_ending() {
+    assert_eq!(load("{% for m in messages %}{{ m.content }}{% endfor %}").assistant_ending(), None);
+    assert_eq!(load("{{ messages[0].content }}</s>").assistant_ending(), None);
+    assert_eq!(load("{{ raise_exception('no') }}").assistant_ending(), None);
 }

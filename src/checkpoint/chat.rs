@@ -93,6 +93,28 @@ impl ChatTemplate {
         self.render_any(messages, options)
     }
 
+    /// The text with which the template ends an assistant's message, such as `<|im_end|>\n`: what it writes between the
+    /// assistant's words and the next message's, or the end. `None` if it writes nothing there, loses the words, or
+    /// refuses every conversation that it is tried on. Which tokens of it end a turn is for a tokenizer to say.
+    pub fn assistant_ending(&self) -> Option<String> {
+        const ANSWER: &str = "loquent-answer";
+        const NEXT: &str = "loquent-next";
+        let message = ChatMessage::new;
+        let conversations = [
+            vec![message("user", "u"), message("assistant", ANSWER)],
+            vec![message("system", "s"), message("user", "u"), message("assistant", ANSWER)],
+            // Some templates refuse an assistant that speaks last, or leave its message open.
+            vec![message("user", "u"), message("assistant", ANSWER), message("user", NEXT)],
+        ];
+        let options = ChatOptions { add_generation_prompt: false, enable_thinking: false };
+        conversations.iter().find_map(|conversation| {
+            let text = self.render(conversation, &options).ok()?;
+            let (_, ending) = text.rsplit_once(ANSWER)?;
+            let ending = ending.split(NEXT).next()?;
+            (!ending.is_empty()).then(|| ending.to_owned())
+        })
+    }
+
     fn render_any(&self, messages: impl Serialize, options: &ChatOptions) -> Result<String, CheckpointError> {
         let variables = context! {
             messages => Serde(messages),

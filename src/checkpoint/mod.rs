@@ -4,15 +4,14 @@
 //! which file, which field or tensor, what was expected and what was found.
 
 mod chat;
-mod chat_functions;
 mod config;
 mod converted;
 mod directory;
 mod error;
 mod examine;
 mod generation;
+mod jinja;
 mod json;
-mod python_json;
 mod rope;
 mod safetensors;
 mod source;

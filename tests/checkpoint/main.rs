@@ -5,6 +5,8 @@ mod converted;
 #[path = "../support/tiny_checkpoint.rs"]
 mod tiny_checkpoint;
 
+mod converted_directory;
+mod fixtures;
 mod head;
 mod names;
 mod opening;

@@ -87,7 +87,7 @@ fn templates_render_as_in_transformers() {
 fn options_reach_the_template() {
     let template = "{{ add_generation_prompt }} {{ enable_thinking }}";
     assert_eq!(render(template, &ChatOptions::default()), "True False");
-    let options = ChatOptions { add_generation_prompt: false, enable_thinking: true };
+    let options = ChatOptions { add_generation_prompt: false, enable_thinking: true, ..ChatOptions::default() };
     assert_eq!(render(template, &options), "False True");
 }
 

@@ -91,7 +91,8 @@ fn a_chat_is_rendered_as_transformers_renders_it() {
     for Chat { messages, options, text, ids } in golden.chats {
         let Some(enable_thinking) = options.enable_thinking else { continue };
         let messages: Vec<_> = messages.into_iter().map(|turn| ChatMessage::new(turn.role, turn.content)).collect();
-        let options = ChatOptions { add_generation_prompt: options.add_generation_prompt, enable_thinking };
+        let add_generation_prompt = options.add_generation_prompt;
+        let options = ChatOptions { add_generation_prompt, enable_thinking, ..ChatOptions::default() };
         let found = template.render(&messages, &options).expect("a rendering");
         assert_eq!(found, text);
         assert_eq!(tokenizer.encode(&found, false).expect("tokens"), ids);

@@ -3,38 +3,43 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Serde, Value};
-use minijinja::{Environment, Error, UndefinedBehavior, context};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::chat_functions;
 use super::error::CheckpointError;
+use super::jinja;
 use super::source::Source;
 use super::tokenizer_config::TokenizerConfig;
 
 const FILE: &str = "chat_template.jinja";
 const LARGEST_TEMPLATE: u64 = 1 << 20;
-/// Work and memory of one rendering; an instruction or 64 bytes cost one. A conversation of a million tokens fits.
-const FUEL: u64 = 8 << 20;
-const RECURSION: usize = 100;
-
-/// One turn of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ChatMessage {
-    /// Who speaks: `system`, `user` or `assistant`.
-    pub role: String,
-    /// What they say.
-    pub content: String,
-}
+/// One turn of a conversation: an object with the fields that templates read, by the names that they are known by from
+/// chat APIs. `role` says who speaks (`system`, `user`, `assistant`, `tool`) and `content` what they say; there may be
+/// `tool_calls`, `tool_call_id`, `name`, `reasoning_content` and whatever else a template knows of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ChatMessage(Map<String, Value>);
 
 impl ChatMessage {
-    /// A message.
+    /// A message of text.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: content.into() }
+        Self(Map::new()).with("role", role.into()).with("content", content.into())
+    }
+
+    /// With a further field, or another value of one: `content` may be a list of parts, for example.
+    #[must_use]
+    pub fn with(mut self, field: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.0.insert(field.into(), value.into());
+        self
+    }
+}
+
+/// The fields as they are.
+impl From<Map<String, Value>> for ChatMessage {
+    fn from(fields: Map<String, Value>) -> Self {
+        Self(fields)
     }
 }
 
@@ -45,11 +50,14 @@ pub struct ChatOptions {
     pub add_generation_prompt: bool,
     /// Whether the assistant may think aloud first, in templates that know of it. Off by default.
     pub enable_thinking: bool,
+    /// The functions that the assistant may call, each as the JSON object that the template expects: usually
+    /// `{"type": "function", "function": {"name": …, "description": …, "parameters": …}}`. None by default.
+    pub tools: Vec<Value>,
 }
 
 impl Default for ChatOptions {
     fn default() -> Self {
-        Self { add_generation_prompt: true, enable_thinking: false }
+        Self { add_generation_prompt: true, enable_thinking: false, tools: Vec::new() }
     }
 }
 
@@ -60,7 +68,7 @@ pub struct ChatTemplate {
     file: PathBuf,
     source: String,
     /// `bos_token`, `eos_token` and so on, as far as the tokenizer's configuration has them.
-    tokens: BTreeMap<String, String>,
+    tokens: Map<String, Value>,
 }
 
 impl ChatTemplate {
@@ -70,10 +78,8 @@ impl ChatTemplate {
             Some(text) => Some((source.path(FILE), text)),
             None => config.chat_template()?.map(|text| (config.file.clone(), text.to_owned())),
         };
-        let tokens = config.named().map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
-        // Jinja sees every line end as one line feed.
-        let unified = |text: String| text.replace("\r\n", "\n").replace('\r', "\n");
-        Ok(template.map(|(file, text)| Self { file, source: unified(text), tokens }))
+        let tokens = config.named().map(|(name, text)| (name.to_owned(), text.into())).collect();
+        Ok(template.map(|(file, source)| Self { file, source, tokens }))
     }
 
     /// Renders a conversation.
@@ -81,7 +87,21 @@ impl ChatTemplate {
     /// # Errors
     /// If the template does not compile, fails, refuses the conversation, or takes too much work.
     pub fn render(&self, messages: &[ChatMessage], options: &ChatOptions) -> Result<String, CheckpointError> {
-        self.render_any(messages, options)
+        let tools = if options.tools.is_empty() { Value::Null } else { options.tools.clone().into() };
+        let mut variables = self.tokens.clone();
+        variables.extend(
+            [
+                ("messages", messages.iter().map(|message| Value::Object(message.0.clone())).collect()),
+                // transformers passes these two even where there are none, and templates ask whether they are defined.
+                ("tools", tools),
+                ("documents", Value::Null),
+                ("add_generation_prompt", options.add_generation_prompt.into()),
+                ("enable_thinking", options.enable_thinking.into()),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
+        jinja::render(&self.source, &variables)
+            .map_err(|error| CheckpointError::Template { file: self.file.clone(), message: error.to_string() })
     }
 
     /// The text with which the template ends an assistant's message, such as `<|im_end|>\n`: what it writes between the
@@ -97,7 +117,7 @@ impl ChatTemplate {
             // Some templates refuse an assistant that speaks last, or leave its message open.
             vec![message("user", "u"), message("assistant", ANSWER), message("user", NEXT)],
         ];
-        let options = ChatOptions { add_generation_prompt: false, enable_thinking: false };
+        let options = ChatOptions { add_generation_prompt: false, ..ChatOptions::default() };
         conversations.iter().find_map(|conversation| {
             let text = self.render(conversation, &options).ok()?;
             let (_, ending) = text.rsplit_once(ANSWER)?;
@@ -105,42 +125,4 @@ impl ChatTemplate {
             (!ending.is_empty()).then(|| ending.to_owned())
         })
     }
-
-    fn render_any(&self, messages: impl Serialize, options: &ChatOptions) -> Result<String, CheckpointError> {
-        let variables = context! {
-            messages => Serde(messages),
-            // transformers passes these two even where there are none, and templates ask whether they are defined.
-            tools => (),
-            documents => (),
-            add_generation_prompt => options.add_generation_prompt,
-            enable_thinking => options.enable_thinking,
-            ..Value::from(Serde(&self.tokens))
-        };
-        let render = || environment()?.template_from_named_str("chat_template", &self.source)?.render(variables);
-        render().map_err(|error| CheckpointError::Template { file: self.file.clone(), message: message(&error) })
-    }
-}
-
-/// An error with its causes, on one line.
-fn message(error: &Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        message.push_str(": ");
-        message.push_str(&error.to_string());
-        cause = error.source();
-    }
-    message
-}
-
-/// Jinja as transformers sets it up.
-fn environment() -> Result<Environment<'static>, Error> {
-    let mut environment = Environment::new();
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    chat_functions::add_to(&mut environment);
-    environment.set_fuel(Some(FUEL));
-    environment.set_recursion_limit(RECURSION);
-    Ok(environment)
 }

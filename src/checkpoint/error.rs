@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Why a checkpoint, or a part of it, was refused.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CheckpointError {
     /// The operating system would not let us.
     #[error("{file}: cannot {action}", file = file.display())]

@@ -21,6 +21,7 @@ use super::values::Values;
 
 /// A directory that was looked through. Nobody has looked at its tensors' elements yet.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Examination {
     /// `None` where it was refused.
     pub config: Option<ModelConfig>,
@@ -37,6 +38,7 @@ pub struct Examination {
 
 /// A tensor as its file, or the index, describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TensorEntry {
     /// The full name in its file.
     pub name: String,
@@ -52,6 +54,7 @@ pub struct TensorEntry {
 
 /// Where a tensor's elements lie in its file, and as what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Placement {
     /// What they are stored as.
     pub element: ElementType,

@@ -6,7 +6,6 @@
 mod aligned;
 mod architecture;
 mod chat;
-mod chat_functions;
 mod config;
 mod converted;
 mod directory;
@@ -17,9 +16,9 @@ mod found;
 mod generation;
 mod head;
 mod huggingface;
+mod jinja;
 pub(crate) mod json;
 mod names;
-mod python_json;
 mod source;
 mod stream;
 mod tables;

@@ -92,10 +92,8 @@ fn options(args: &Args) -> ConvertOptions {
         Method::Q4 => convert::Method::Q4,
         Method::Quarot => {
             let default = QuaRot::default();
-            convert::Method::QuaRot(QuaRot {
-                seed: args.seed.unwrap_or(default.seed),
-                tolerance: args.tolerance.unwrap_or(default.tolerance),
-            })
+            let quarot = QuaRot::of(args.seed.unwrap_or(default.seed));
+            convert::Method::QuaRot(quarot.tolerance(args.tolerance.unwrap_or(default.tolerance)))
         }
     };
     let default = ConvertOptions::of(method);
@@ -111,7 +109,7 @@ fn options(args: &Args) -> ConvertOptions {
         Some(Scale::Minmax) => Search::MinMax,
         Some(Scale::Mse) => Search::LeastSquares,
     };
-    ConvertOptions { encoding, search, replace: args.force, ..default }
+    default.encoding(encoding).search(search).replace(args.force)
 }
 
 fn tolerance(text: &str) -> Result<f64, String> {

@@ -8,6 +8,7 @@ use crate::quant::QuantError;
 
 /// Why a checkpoint was not converted. The destination is then as it was.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConvertError {
     /// The source is no checkpoint, or not all that its configuration promises.
     #[error(transparent)]

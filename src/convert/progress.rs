@@ -7,6 +7,7 @@ use super::error::ConvertError;
 
 /// How far a conversion is.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct ConvertProgress<'a> {
     /// Bytes that were read of the source.
     pub done: u64,

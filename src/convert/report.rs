@@ -4,6 +4,7 @@ use crate::quant::Deviation;
 
 /// The tensors in the order of the model.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ConvertReport {
     /// One for each tensor.
     pub tensors: Vec<ConvertedTensor>,
@@ -14,6 +15,7 @@ pub struct ConvertReport {
 
 /// What became of a tensor.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ConvertedTensor {
     /// Its full name.
     pub name: String,
@@ -34,6 +36,7 @@ pub struct ConvertedTensor {
 
 /// A part of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Part {
     /// What turns tokens into vectors.
     Embedding,

@@ -6,6 +6,7 @@ use crate::checkpoint::CheckpointError;
 
 /// A problem of a checkpoint, or why it was not looked at to the end.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum InspectError {
     /// What loading it would refuse, or could not read.
     #[error(transparent)]

@@ -17,6 +17,7 @@ use crate::checkpoint::{CheckpointError, ElementType};
 
 /// How far an inspection is.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct InspectProgress<'a> {
     /// Bytes that were read.
     pub done: u64,

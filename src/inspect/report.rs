@@ -11,6 +11,7 @@ use crate::cpu::{Footprint, LoadedWeight, Numerics};
 
 /// What an inspection found.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct InspectReport {
     /// The directory.
     pub directory: PathBuf,
@@ -32,6 +33,7 @@ pub struct InspectReport {
 
 /// A tensor that a file has.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct InspectedTensor {
     /// As its file describes it.
     pub entry: TensorEntry,
@@ -82,6 +84,7 @@ impl Purpose {
 
 /// A file that was read from its first byte to its last.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FileReport {
     /// The file.
     pub path: PathBuf,

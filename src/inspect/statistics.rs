@@ -5,6 +5,7 @@ pub const MATERIAL_ASYMMETRY: f64 = 0.05;
 
 /// Figures of a tensor. A row is all that shares the outermost index; a tensor of one dimension is one row.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Statistics {
     /// The largest size.
     pub abs_max: f64,

@@ -2,6 +2,7 @@
 
 /// Why a perplexity could not be measured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PerplexityError {
     /// No token in it would have one before it.
     #[error("the window is {found} tokens: expected at least 2")]

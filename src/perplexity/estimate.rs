@@ -33,6 +33,7 @@ impl Estimate {
 
 /// How well a model predicts a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Perplexity {
     /// Tokens that were predicted.
     pub tokens: usize,
@@ -54,6 +55,7 @@ impl Perplexity {
 
 /// How a second model predicts the same text.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Comparison {
     /// The first model.
     pub first: Perplexity,

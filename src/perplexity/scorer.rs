@@ -22,6 +22,7 @@ const SIDE_BY_SIDE: usize = 4;
 
 /// How far a measurement is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PerplexityProgress {
     /// Tokens that are scored.
     pub scored: usize,

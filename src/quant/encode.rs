@@ -19,6 +19,7 @@ pub enum Search {
 
 /// Why weights cannot be encoded. Positions count from the first weight given.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum QuantError {
     /// A weight that is infinite or not a number, or that is so in single precision.
     #[error("block {block}: expected finite weights, found {value} at element {index}")]

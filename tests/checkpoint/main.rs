@@ -7,6 +7,8 @@ mod logged;
 #[path = "../support/tiny_checkpoint.rs"]
 mod tiny_checkpoint;
 
+mod converted_directory;
+mod fixtures;
 mod head;
 mod names;
 mod opening;

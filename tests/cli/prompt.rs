@@ -46,7 +46,7 @@ fn a_wrong_prompt_is_named() {
     let message = failure(&["generate", "-m", &model, "text"], 1);
     assert!(message.contains("a text prompt needs a tokenizer") && message.contains("tokenizer.json"), "{message}");
     let message = failure(&["generate", "-m", &model, "--prompt-ids", "1", "--stop", "x"], 1);
-    assert!(message.contains("--stop needs a tokenizer"), "{message}");
+    assert!(message.contains("a stop text needs a tokenizer"), "{message}");
     let message = failure(&["generate", "-f", "no/such/file"], 1);
     assert!(message.contains("cannot read no/such/file"), "{message}");
     let folder = tempfile::tempdir().expect("a folder");

@@ -44,7 +44,7 @@ fn the_hash_of_a_large_file_is_that_of_its_bytes_whatever_lies_in_it() {
     let tiny = TinyCheckpoint::new();
     // Two pieces, of which the second is one byte.
     tiny.write("tokenizer_config.json", format!("{{{}}}", " ".repeat((4 << 20) - 1)));
-    let report = inspect(tiny.path(), InspectOptions { statistics: true, histograms: true });
+    let report = inspect(tiny.path(), InspectOptions::default().statistics(true).histograms(true));
     for file in report.files {
         let digest = Sha256::digest(fs::read(&file.path).unwrap());
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -24,7 +24,7 @@ fn spoil(tiny: &mut TinyCheckpoint, name: &str, element: usize) {
 fn nothing_is_wrong_with_the_fixtures_and_the_demo() {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo");
     for directory in fixtures().into_iter().chain([demo]) {
-        let report = inspect(&directory, InspectOptions { statistics: true, histograms: true });
+        let report = inspect(&directory, InspectOptions::default().statistics(true).histograms(true));
         assert_eq!(messages(&report.problems), [""; 0], "{}", directory.display());
         assert_eq!(messages(&report.warnings), [""; 0], "{}", directory.display());
         for tensor in &report.tensors {

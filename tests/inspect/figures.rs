@@ -8,7 +8,9 @@ use crate::converted::{file_name, q4};
 use crate::tiny_checkpoint::{Stored, TinyCheckpoint};
 use crate::{MATRIX, inspect, tensor};
 
-const ALL: InspectOptions = InspectOptions { statistics: true, histograms: true };
+fn all() -> InspectOptions {
+    InspectOptions::default().statistics(true).histograms(true)
+}
 
 /// The figures of a matrix `[8, 12]`.
 #[track_caller]
@@ -21,7 +23,7 @@ fn of_stored(dtype: &str, values: &impl Fn(usize, usize) -> f32, bytes: impl Fn(
     let bytes = (0..96).flat_map(|index| bytes(values(index / 12, index % 12))).collect();
     tiny.tensors.insert(MATRIX.into(), Stored { dtype: dtype.into(), shape: vec![8, 12], bytes });
     tiny.write_weights();
-    found(&inspect(tiny.path(), ALL))
+    found(&inspect(tiny.path(), all()))
 }
 
 fn found(report: &InspectReport) -> Statistics {
@@ -58,7 +60,7 @@ fn blocks_count_as_what_they_stand_for() {
     let blocks = quantize(&values, Encoding::Asymmetric, Search::MinMax).unwrap();
     let (tiny, _) = TinyCheckpoint::converted();
     tiny.write(&file_name(MATRIX), q4(&[8, 12], bytemuck::cast_slice(&blocks)));
-    let figures = found(&inspect(tiny.path(), ALL));
+    let figures = found(&inspect(tiny.path(), all()));
     assert_eq!((figures.mean, figures.abs_max, figures.mean_abs_row_mean), (1.0, 2.875, 1.0));
     assert_eq!(figures.asymmetry(), 1.0 / 2.875);
 }
@@ -115,7 +117,7 @@ fn histograms_count_every_weight_where_it_lies() {
         tiny.tensors.insert(name.clone(), Stored { dtype: "F32".into(), shape: vec![8, 12], bytes });
     }
     tiny.write_weights();
-    let report = inspect(tiny.path(), ALL);
+    let report = inspect(tiny.path(), all());
     let histogram = &report.histograms["mlp.down_proj"];
     assert_eq!(histogram.abs_max(), 1.0);
     assert_eq!(histogram.bins(1.0, 4), [96, 96, 192, 0]);
@@ -133,7 +135,7 @@ fn a_picture_has_a_panel_for_each_kind_on_either_side() {
     for file in ["config.json", "model.safetensors"] {
         std::fs::rename(plain.file(file), strange.join(file)).unwrap();
     }
-    let (first, second) = (inspect(&strange, ALL), inspect(other.path(), ALL));
+    let (first, second) = (inspect(&strange, all()), inspect(other.path(), all()));
     let svg = picture(&second, Some(&first));
     assert!(svg.starts_with("<svg xmlns=") && svg.ends_with("</svg>\n"));
     assert!(svg.contains("a&lt;b&gt;&amp;</tspan>") && !svg.contains("a<b"));

@@ -40,7 +40,7 @@ fn the_bytes_are_those_of_the_format() {
     // About zero: from -7 with code 1 to 7 with code 15, and code 8 in the slots that are not used.
     tiny.tensors.get_mut(SIXTEEN).unwrap().bytes = f32_bytes((0..16).map(|n| (n % 15) as f32 - 7.0));
     tiny.write_weights();
-    let options = ConvertOptions { encoding: Encoding::Symmetric, replace: true, ..ConvertOptions::default() };
+    let options = ConvertOptions::default().encoding(Encoding::Symmetric).replace(true);
     convert(tiny.path(), &out, options).unwrap();
     let block = b"\0\x3c\0\xc8\x21\x43\x65\x87\xa9\xcb\xed\x1f\x88\x88\x88\x88\x88\x88\x88\x88";
     let file = fs::read(out.join("model_layers_0_linear_attn_in_proj_a_weight.q4")).unwrap();
@@ -90,7 +90,7 @@ fn every_fixture_is_converted_whole_and_twice_to_the_same_bytes() {
         let report = convert(&source, &out, ConvertOptions::default()).unwrap();
         let once = content(&out);
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let again = ConvertOptions { replace: true, ..ConvertOptions::default() };
+        let again = ConvertOptions::default().replace(true);
         assert_eq!(one_thread.install(|| convert(&source, &out, again)).unwrap(), report);
         assert_eq!(content(&out), once, "{source:?}: bytes depend on the run");
         assert_eq!(content(&source), before, "{source:?} was touched");
@@ -194,7 +194,7 @@ fn a_tensor_in_pieces_is_the_tensor_in_one() {
     let weights: Vec<f32> = weights.chunks(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
     for search in [Search::MinMax, Search::LeastSquares] {
         let (_folder, out) = place();
-        let report = convert(tiny.path(), &out, ConvertOptions { search, ..ConvertOptions::default() }).unwrap();
+        let report = convert(tiny.path(), &out, ConvertOptions::default().search(search)).unwrap();
         let blocks = quantize(&weights, Encoding::Asymmetric, search).unwrap();
         let file = fs::read(out.join("model_embed_tokens_weight.q4")).unwrap();
         assert!(file[36..] == *bytemuck::cast_slice::<Block, u8>(&blocks), "{search:?}");
@@ -252,7 +252,7 @@ fn an_embedding_that_is_stored_as_the_head_only_gets_its_own_name() {
     assert_eq!(convert(tiny.path(), &out, ConvertOptions::default()).unwrap(), plain_report);
     assert_eq!(content(&out), content(&plain.1));
     let quarot = ConvertOptions::of(Method::QuaRot(QuaRot::default()));
-    convert(tiny.path(), &out, ConvertOptions { replace: true, ..quarot }).unwrap();
+    convert(tiny.path(), &out, quarot.replace(true)).unwrap();
     assert!(!Checkpoint::open(&out).unwrap().config.tie_word_embeddings);
 }
 
@@ -292,7 +292,6 @@ fn the_tokenizers_other_files_come_along() {
 fn the_demo_in_the_binary_is_the_trained_one_converted() {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
     let (_folder, out) = place();
-    convert(&assets.join("demo"), &out, ConvertOptions { search: Search::LeastSquares, ..ConvertOptions::default() })
-        .unwrap();
+    convert(&assets.join("demo"), &out, ConvertOptions::default().search(Search::LeastSquares)).unwrap();
     assert_eq!(content(&out), content(&assets.join("demo-q4")));
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use loquent::convert::{Conversion, ConvertError, ConvertOptions};
 
 use crate::tiny_checkpoint::TinyCheckpoint;
-use crate::{REPLACE, content, convert, entries, place};
+use crate::{content, convert, entries, place, replacing};
 
 #[test]
 fn a_stopped_run_leaves_nothing() {
@@ -97,7 +97,7 @@ fn what_killed_runs_left_is_removed_and_nothing_else() {
     assert_eq!(entries(folder.path()), expected);
     drop(held);
     expected.retain(|name| name != ".out.partial-inhand");
-    convert(tiny.path(), &out, REPLACE).unwrap();
+    convert(tiny.path(), &out, replacing()).unwrap();
     assert_eq!(entries(folder.path()), expected);
 }
 
@@ -114,7 +114,7 @@ fn what_a_killed_run_was_replacing_is_put_back() {
     assert_eq!(entries(&out), ["precious"]);
     // Where the new one was in its place already, the old one is not needed any more.
     fs::create_dir(&aside).unwrap();
-    convert(tiny.path(), &out, REPLACE).unwrap();
+    convert(tiny.path(), &out, replacing()).unwrap();
     assert_eq!(entries(folder.path()), ["out"]);
     assert!(out.join("quantize_index.json").exists());
 }

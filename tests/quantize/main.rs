@@ -14,13 +14,13 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use loquent::convert::{Conversion, ConvertError, ConvertOptions, ConvertReport, Method};
-use loquent::quant::{Encoding, Search};
+use loquent::convert::{Conversion, ConvertError, ConvertOptions, ConvertReport};
 use tempfile::TempDir;
 
 /// The defaults, but for replacing what is there.
-const REPLACE: ConvertOptions =
-    ConvertOptions { method: Method::Q4, encoding: Encoding::Asymmetric, search: Search::MinMax, replace: true };
+fn replacing() -> ConvertOptions {
+    ConvertOptions::default().replace(true)
+}
 
 /// Plans and runs to the end.
 fn convert(source: &Path, destination: &Path, options: ConvertOptions) -> Result<ConvertReport, ConvertError> {

@@ -17,12 +17,12 @@ use crate::tiny_checkpoint::{Stored, TinyCheckpoint, text_config};
 use crate::{content, convert, entries, place};
 
 fn quarot(seed: u64) -> ConvertOptions {
-    ConvertOptions::of(Method::QuaRot(QuaRot { seed, ..QuaRot::default() }))
+    ConvertOptions::of(Method::QuaRot(QuaRot::of(seed)))
 }
 
 /// As other programs write it.
 fn symmetric(seed: u64) -> ConvertOptions {
-    ConvertOptions { encoding: Encoding::Symmetric, search: Search::MinMax, ..quarot(seed) }
+    quarot(seed).encoding(Encoding::Symmetric).search(Search::MinMax)
 }
 
 fn fixture(name: &str) -> PathBuf {
@@ -56,7 +56,7 @@ fn symmetric_directories_are_those_of_another_program_to_the_byte() {
         assert!(report.logit_difference.is_some_and(|difference| difference < 1e-11), "{report:?}");
 
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let again = ConvertOptions { replace: true, ..symmetric(seed) };
+        let again = symmetric(seed).replace(true);
         assert_eq!(one_thread.install(|| convert(&fixture(source), &out, again)).unwrap(), report);
         assert_same(&content(&out), &converted(expected));
     }
@@ -205,7 +205,7 @@ fn weights_that_are_no_numbers_are_named_before_they_spread() {
 #[test]
 fn logits_that_are_not_within_the_tolerance_leave_the_old_directory_as_it_was() {
     let tiny = TinyCheckpoint::new();
-    let with = |tolerance| ConvertOptions::of(Method::QuaRot(QuaRot { seed: 0, tolerance }));
+    let with = |tolerance| ConvertOptions::of(Method::QuaRot(QuaRot::of(0).tolerance(tolerance)));
     for (tolerance, shown) in [(1e-300, "within 1e-300 of"), (0.0, "within 0e0 of"), (f64::NAN, "within NaN of")] {
         let name = tiny.path().file_name().unwrap().to_str().unwrap();
         assert_fails_with(&tiny, with(tolerance), &[name, "logits of the rotated model", shown, "found ", "e-1"]);

@@ -7,7 +7,7 @@ use loquent::convert::{Conversion, ConvertOptions};
 
 use crate::content::with_two_pieces;
 use crate::tiny_checkpoint::TinyCheckpoint;
-use crate::{REPLACE, content, convert, entries, place};
+use crate::{content, convert, entries, place, replacing};
 
 /// Asserts that a plan is refused with a message that has all `parts`, and that both places are as they were.
 #[track_caller]
@@ -28,7 +28,7 @@ fn source_and_destination_must_be_apart() {
     let tiny = TinyCheckpoint::new();
     let source = tiny.path();
     let name = source.file_name().unwrap().to_str().unwrap();
-    for options in [ConvertOptions::default(), REPLACE] {
+    for options in [ConvertOptions::default(), replacing()] {
         assert_refused(source, source, options, &[name, "another directory than the source"]);
         assert_refused(source, &source.join("../").join(name), options, &["another directory than the source"]);
         assert_refused(source, &source.join("q4"), options, &["q4", "outside of the source"]);
@@ -43,19 +43,19 @@ fn links_do_not_hide_that_they_are_not() {
     let tiny = TinyCheckpoint::new();
     let (folder, out) = place();
     symlink(tiny.path(), &out).unwrap();
-    assert_refused(tiny.path(), &out, REPLACE, &["out", "another directory than the source"]);
-    assert_refused(&out, tiny.path(), REPLACE, &["another directory than the source"]);
-    assert_refused(tiny.path(), &out.join("q4"), REPLACE, &["outside of the source"]);
+    assert_refused(tiny.path(), &out, replacing(), &["out", "another directory than the source"]);
+    assert_refused(&out, tiny.path(), replacing(), &["another directory than the source"]);
+    assert_refused(tiny.path(), &out.join("q4"), replacing(), &["outside of the source"]);
     let nowhere = folder.path().join("nowhere");
     symlink("is/not/there", &nowhere).unwrap();
-    assert_refused(tiny.path(), &nowhere, REPLACE, &["nowhere", "a link that leads nowhere"]);
+    assert_refused(tiny.path(), &nowhere, replacing(), &["nowhere", "a link that leads nowhere"]);
 
     // Weights that are links to what would be replaced.
     let held = folder.path().join("held");
     fs::create_dir(&held).unwrap();
     fs::rename(tiny.file("model.safetensors"), held.join("blob")).unwrap();
     symlink(held.join("blob"), tiny.file("model.safetensors")).unwrap();
-    assert_refused(tiny.path(), &held, REPLACE, &["held", "no file of the source", "model.safetensors"]);
+    assert_refused(tiny.path(), &held, replacing(), &["held", "no file of the source", "model.safetensors"]);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn the_destination_must_be_free() {
     fs::write(out.join("precious"), "yes").unwrap();
     assert_refused(tiny.path(), &out, ConvertOptions::default(), &["out", "an empty directory", "precious"]);
     let file = out.join("precious");
-    for options in [ConvertOptions::default(), REPLACE] {
+    for options in [ConvertOptions::default(), replacing()] {
         assert_refused(tiny.path(), &file, options, &["precious", "a directory, or nothing", "a file"]);
         assert_refused(tiny.path(), &file.join("x"), options, &["precious", "a path in a directory"]);
         assert_refused(tiny.path(), &out.join("no/such"), options, &["a directory that is there", "no"]);
@@ -85,7 +85,7 @@ fn an_empty_destination_is_used_and_a_full_one_replaced_only_when_asked() {
     convert(tiny.path(), &out, ConvertOptions::default()).unwrap();
     let first = content(&out);
     fs::write(out.join("old"), "").unwrap();
-    convert(tiny.path(), &out, REPLACE).unwrap();
+    convert(tiny.path(), &out, replacing()).unwrap();
     assert_eq!(content(&out), first);
     assert_eq!(entries(folder.path()), ["out"]);
 }
@@ -142,7 +142,7 @@ pub(crate) fn assert_fails_with(tiny: &TinyCheckpoint, options: ConvertOptions, 
     fs::create_dir(&out).unwrap();
     fs::write(out.join("precious"), "yes").unwrap();
     let before = content(tiny.path());
-    let message = convert(tiny.path(), &out, ConvertOptions { replace: true, ..options }).unwrap_err().to_string();
+    let message = convert(tiny.path(), &out, options.replace(true)).unwrap_err().to_string();
     for part in parts {
         assert!(message.contains(part), "{message:?} does not say {part:?}");
     }

@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Made first, so that a wrong path is an error at once.
     let drawing = args.histogram.as_deref().map(PendingFile::create).transpose()?;
 
-    let options = InspectOptions { statistics: args.symmetry, histograms: drawing.is_some() };
+    let options = InspectOptions::default().statistics(args.symmetry).histograms(drawing.is_some());
     let Some(report) = look(inspection, &args.directory, options, args.threads)? else { return Ok(interrupted()) };
     let compared = match (other, &args.compare) {
         (Some(other), Some(directory)) => {

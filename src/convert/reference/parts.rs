@@ -1,5 +1,6 @@
 //! The model's parts as places in its list of tensors.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use crate::convert::model::Model;
@@ -22,34 +23,26 @@ impl Storage for Listed {
     type KvBlock = ();
 }
 
-/// Where each part of the model is: tensors are listed in the order in which parts are mapped.
+/// Where each part of the model is.
+///
+/// # Panics
+/// If the model has no tensor of a name that its configuration promises: it was made from that list.
 pub(super) fn listed(model: &Model) -> ModelParts<Listed> {
-    let Ok(parts) = ModelParts::shapes(&model.config).map(&mut Lister { model, next: 0 });
+    let names = model.tensors.iter().map(|tensor| &*tensor.promised.name);
+    let Ok(parts) = ModelParts::shapes(&model.config).map(&mut Lister(names.zip(0..).collect()));
     parts
 }
 
-struct Lister<'a> {
-    model: &'a Model,
-    next: usize,
-}
-
-impl Lister<'_> {
-    fn next(&mut self, name: &str) -> Place {
-        let place = Place(self.next);
-        debug_assert_eq!(self.model.tensors[place.0].promised.name, name);
-        self.next += 1;
-        place
-    }
-}
+struct Lister<'a>(BTreeMap<&'a str, usize>);
 
 impl MapTensors<Shapes, Listed> for Lister<'_> {
     type Error = Infallible;
 
     fn matrix(&mut self, name: &str, _: &Shape<MatrixRole>) -> Result<Place, Infallible> {
-        Ok(self.next(name))
+        Ok(Place(self.0[name]))
     }
 
     fn vector(&mut self, name: &str, _: &Shape<VectorRole>) -> Result<Place, Infallible> {
-        Ok(self.next(name))
+        Ok(Place(self.0[name]))
     }
 }

@@ -1,12 +1,11 @@
 //! Checkpoints written by transformers open, and have every tensor their configuration promises.
 
-#[path = "support/tiny_checkpoint.rs"]
-mod tiny_checkpoint;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use loquent::checkpoint::Checkpoint;
+
+use crate::tiny_checkpoint;
 
 fn fixtures() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");

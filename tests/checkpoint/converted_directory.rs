@@ -1,17 +1,12 @@
 //! What a good converted directory gives.
 
-#[path = "support/converted.rs"]
-mod converted;
-#[path = "support/tiny_checkpoint.rs"]
-mod tiny_checkpoint;
-
 use std::fs;
 
+use crate::converted::{INDEX, blocks, f16, file_name, halves, is_quantised, q4};
+use crate::tiny_checkpoint::{TinyCheckpoint, shapes};
 use bytes::Bytes;
-use converted::{INDEX, blocks, f16, file_name, halves, is_quantised, q4};
 use loquent::checkpoint::{Checkpoint, ElementType};
 use serde_json::json;
-use tiny_checkpoint::{TinyCheckpoint, shapes};
 
 #[test]
 fn every_tensor_is_what_its_file_says() {

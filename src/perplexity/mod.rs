@@ -7,22 +7,15 @@
 //!
 //! ```
 //! use std::ops::ControlFlow;
-//! use std::path::Path;
 //!
 //! use bevy_ecs::prelude::*;
-//! use loquent::cpu::{self, Isa, Numerics};
+//! use loquent::checkpoint::Tokenizer;
 //! use loquent::perplexity::{Scorer, Windows};
 //! use loquent::prelude::*;
-//! use loquent::schedule::load;
 //!
-//! let mut checkpoint = Checkpoint::open(Path::new("assets/demo"))?;
-//! let text = checkpoint.tokenizer.as_ref().expect("a tokenizer").encode("Once upon a time", false)?;
-//! let config = checkpoint.config.clone();
 //! let mut world = World::new();
-//! install(&mut world);
-//! cpu::add_systems(&mut world, Workers::new(0, Isa::widest())?);
-//! load::spawn_model(&mut world, &config, &mut checkpoint)?;
-//! cpu::pack(&mut world, Numerics::Fast)?;
+//! let model = loquent::load(&mut world, "assets/demo", LoadOptions::default())?;
+//! let text = world.get::<Tokenizer>(model).expect("a tokenizer").encode("Once upon a time", false)?;
 //!
 //! let mut demo = Scorer::new("the demo", world);
 //! let found = demo.measure(&text, Windows::new(512, 256)?, |_| ControlFlow::Continue(()))?;

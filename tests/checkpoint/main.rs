@@ -2,6 +2,8 @@
 
 #[path = "../support/converted.rs"]
 mod converted;
+#[path = "../support/damage.rs"]
+mod damage;
 #[path = "../support/logged.rs"]
 mod logged;
 #[path = "../support/tiny_checkpoint.rs"]
@@ -13,6 +15,7 @@ mod head;
 mod names;
 mod opening;
 mod python;
+mod robustness;
 mod unused;
 
 use std::path::Path;

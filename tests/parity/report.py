@@ -4,7 +4,7 @@
     pip install torch transformers && cargo build --release
     python tests/parity/report.py                 the demo
     python tests/parity/report.py --model DIR     any checkpoint that transformers opens
-    python tests/parity/report.py --regenerate    freeze what transformers says for tests/parity.rs
+    python tests/parity/report.py --regenerate    freeze what transformers says for tests/parity/main.rs
 
 A prompt matches if the first tokens of both continuations are the same, as many as its window has. transformers computes in
 f32 from the weights as they are stored, as loquent does of weights that are not quantised. Exits with 0 if all match, 1 if

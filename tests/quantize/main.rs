@@ -6,6 +6,7 @@ mod tiny_checkpoint;
 mod command;
 mod content;
 mod endings;
+mod quantizer;
 mod quarot;
 mod refusals;
 

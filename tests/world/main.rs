@@ -1,8 +1,16 @@
-//! What a host sees of the world: loading, sequences, models and limits.
+//! What a host sees of the world: loading, sequences, systems, models and limits.
 
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/tiny_checkpoint.rs"]
+mod tiny_checkpoint;
 
+mod batching;
+mod endings;
 mod front_door;
+mod host;
 mod limits;
 mod models;
+mod sampling;
+mod slicing;
+mod threads;

@@ -1,7 +1,5 @@
 //! The fast path of four-bit weights stays near the exact one, on memory of its own.
 
-mod support;
-
 use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
 
@@ -10,7 +8,8 @@ use loquent::cpu::{Cpu, Isa, Matrix, Numerics};
 use loquent::prelude::*;
 use loquent::world::mlp::Mlp;
 use loquent::world::model::Model;
-use support::{
+
+use crate::support::{
     default_world, demo_in_four_bits, exact_world, fixtures, generate, golden, logits, some_prompt, vocab_size, world,
 };
 

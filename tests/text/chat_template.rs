@@ -1,10 +1,8 @@
 //! Chat templates render as transformers 5.23 renders them: each expectation is what it gave for the template.
 
-#[path = "support/tiny_checkpoint.rs"]
-mod tiny_checkpoint;
-
 use loquent::checkpoint::{ChatMessage, ChatOptions, ChatTemplate};
-use tiny_checkpoint::TinyCheckpoint;
+
+use crate::tiny_checkpoint::TinyCheckpoint;
 
 fn load(template: &str) -> ChatTemplate {
     let tiny = TinyCheckpoint::new();

@@ -1,14 +1,12 @@
 //! Text goes in and out as with transformers. `tests/fixtures/make.py` froze its answers.
 
-#[path = "support/tiny_checkpoint.rs"]
-mod tiny_checkpoint;
-
 use std::path::Path;
 
 use loquent::checkpoint::{ChatMessage, ChatOptions, Checkpoint, Examination, Tokenizer};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tiny_checkpoint::{TinyCheckpoint, tokenizer};
+
+use crate::tiny_checkpoint::{TinyCheckpoint, tokenizer};
 
 #[derive(Deserialize)]
 struct Golden {

@@ -1,7 +1,10 @@
 //! The exact path computes what transformers computes. `tests/fixtures/make.py` and `tests/parity/report.py` froze its
 //! answers.
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod four_bits;
 
 use loquent::cpu::{Isa, Numerics};
 use loquent::prelude::*;
@@ -71,7 +74,7 @@ struct Continued {
 
 #[test]
 fn the_demo_continues_texts_as_transformers_does() {
-    let reference: Reference = serde_json::from_str(include_str!("parity/reference.json")).expect("reference.json");
+    let reference: Reference = serde_json::from_str(include_str!("reference.json")).expect("reference.json");
     assert!(reference.prompts.iter().any(|prompt| prompt.ids.len() >= 700));
     let tokenizer = Checkpoint::open(&demo()).expect("the demo").tokenizer.expect("a tokenizer");
     let mut world = exact_world(&demo());

@@ -1,12 +1,11 @@
 //! A step may be cut between any two pieces: what comes out is the same, and what happens in between does no harm.
 
-mod support;
-
 use std::time::Duration;
 
 use loquent::prelude::*;
 use loquent::world::cursor::Cursor;
-use support::{default_world, fixtures, generate, logits, run, some_prompt, spawn, take, vocab_size};
+
+use crate::support::{default_world, fixtures, generate, logits, run, some_prompt, spawn, take, vocab_size};
 
 #[test]
 fn a_step_cut_between_any_two_layers_gives_the_same_tokens_and_logits() {

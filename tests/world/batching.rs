@@ -1,7 +1,5 @@
 //! What a sequence gets does not depend on how its prompt was cut, on what shared the batch, or on the threads.
 
-mod support;
-
 use bevy_ecs::entity::EntityCloner;
 use bevy_ecs::prelude::*;
 use loquent::cpu::{Cpu, Isa, Numerics};
@@ -13,7 +11,8 @@ use loquent::world::cache::{Caches, DeltaState, KvCache, OfSequence};
 use loquent::world::cursor::Cursor;
 use loquent::world::layer::LayerIndex;
 use loquent::world::sequence::LogitsFrom;
-use support::{default_world, fixtures, generate, logits, run, some_prompt, spawn, take, vocab_size, world};
+
+use crate::support::{default_world, fixtures, generate, logits, run, some_prompt, spawn, take, vocab_size, world};
 
 /// The same bits, not merely close.
 fn assert_same(left: &[f32], right: &[f32], what: &str) {

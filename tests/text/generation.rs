@@ -1,15 +1,11 @@
 //! What `generation_config.json` says is done, or said not to be.
 
-#[path = "support/logged.rs"]
-mod logged;
-#[path = "support/tiny_checkpoint.rs"]
-mod tiny_checkpoint;
-
-use logged::logged;
 use loquent::checkpoint::GenerationConfig;
 use loquent::prelude::*;
 use serde_json::{Value, json};
-use tiny_checkpoint::TinyCheckpoint;
+
+use crate::logged::logged;
+use crate::tiny_checkpoint::TinyCheckpoint;
 
 fn settings(settings: &Value) -> GenerationConfig {
     let tiny = TinyCheckpoint::new();

@@ -1,18 +1,14 @@
 //! Whatever the text side's files hold: an answer or an error, never a panic; and a stream that says what decoding says.
 
-#[path = "support/damage.rs"]
-mod damage;
-#[path = "support/tiny_checkpoint.rs"]
-mod tiny_checkpoint;
-
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use damage::{damaged, with_any_value};
 use loquent::checkpoint::{ChatMessage, ChatOptions, Checkpoint, CheckpointError, Tokenizer};
 use proptest::prelude::*;
 use serde_json::json;
-use tiny_checkpoint::{TinyCheckpoint, safetensors, text_config, tokenizer};
+
+use crate::damage::{damaged, with_any_value};
+use crate::tiny_checkpoint::{self, TinyCheckpoint, safetensors, text_config, tokenizer};
 
 /// Opens these files in memory and takes every tensor.
 fn load(files: &[(&str, &[u8])]) -> Result<(), CheckpointError> {

@@ -1,9 +1,5 @@
 //! How a sequence ends, and how a host hears of it.
 
-mod support;
-#[path = "support/tiny_checkpoint.rs"]
-mod tiny_checkpoint;
-
 use std::sync::LazyLock;
 
 use bevy_ecs::prelude::*;
@@ -14,8 +10,9 @@ use loquent::world::model::Model;
 use loquent::world::refusal::Refusal;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::{default_world, fixtures, generate, run, some_prompt, spawn, vocab_size};
-use tiny_checkpoint::TinyCheckpoint;
+
+use crate::support::{default_world, fixtures, generate, run, some_prompt, spawn, vocab_size};
+use crate::tiny_checkpoint::TinyCheckpoint;
 
 /// Every [`SequenceFinished`] that an observer saw.
 #[derive(Resource, Default)]

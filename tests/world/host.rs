@@ -1,7 +1,5 @@
 //! A host's own systems among ours: they see what flows, change it, and are timed like ours.
 
-mod support;
-
 use bevy_ecs::prelude::*;
 use loquent::prelude::*;
 use loquent::schedule::profile::Profile;
@@ -9,7 +7,8 @@ use loquent::schedule::{BeginStep, EndStep, LayerPass};
 use loquent::world::activations::{Logits, Residual};
 use loquent::world::delta_net::DeltaNet;
 use loquent::world::layer::{ActiveLayer, LayerIndex, OnLayer};
-use support::{default_world, fixtures, generate};
+
+use crate::support::{default_world, fixtures, generate};
 
 /// Which layers a probe after the mixer saw.
 #[derive(Resource, Default)]

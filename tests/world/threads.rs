@@ -1,7 +1,5 @@
 //! A world runs wherever it is: on the thread that loaded it, on any other, beside another world.
 
-mod support;
-
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
@@ -9,13 +7,14 @@ use std::time::Duration;
 
 use bevy_ecs::prelude::*;
 use loquent::cpu::{Isa, Numerics};
-use support::{demo, fixtures, generate, some_prompt, vocab_size};
+
+use crate::support::{demo, fixtures, generate, some_prompt, vocab_size};
 
 /// Much longer than any of these take.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn world(checkpoint: &Path, threads: usize) -> World {
-    support::world(checkpoint, threads, Isa::widest(), Numerics::Fast)
+    crate::support::world(checkpoint, threads, Isa::widest(), Numerics::Fast)
 }
 
 /// What `work` makes on a thread of its own, which must end in time.

@@ -2,6 +2,7 @@
 //! [`Limits`] go; what cannot run is told why.
 
 use bevy_ecs::prelude::*;
+use bevy_ecs::query::QueryData;
 
 use super::prompt;
 use crate::checkpoint::{ChatTemplate, ModelConfig, Tokenizer};
@@ -17,27 +18,29 @@ use crate::world::sequence::{
 use crate::world::transcript::Transcript;
 
 /// What admission asks of a model.
-type Model<'w> = (
-    Entity,
-    &'w ModelConfig,
-    &'w GenerationDefaults,
-    &'w CacheCost,
-    Option<&'w Tokenizer>,
-    Option<&'w ChatTemplate>,
-    &'w Children,
-);
+#[derive(QueryData)]
+pub struct Model {
+    entity: Entity,
+    config: &'static ModelConfig,
+    defaults: &'static GenerationDefaults,
+    cost: &'static CacheCost,
+    tokenizer: Option<&'static Tokenizer>,
+    chat_template: Option<&'static ChatTemplate>,
+    children: &'static Children,
+}
 
 /// What admission asks of a sequence that waits.
-type Waiting<'w> = (
-    Entity,
-    &'w Arrival,
-    &'w Prompt,
-    &'w mut Tokens,
-    &'w StopRules,
-    Option<&'w OfModel>,
-    Has<Sampler>,
-    Has<Transcript>,
-);
+#[derive(QueryData)]
+#[query_data(mutable)]
+pub struct Waiting {
+    entity: Entity,
+    prompt: &'static Prompt,
+    tokens: &'static mut Tokens,
+    rules: &'static StopRules,
+    of_model: Option<&'static OfModel>,
+    has_sampler: Has<Sampler>,
+    has_transcript: Has<Transcript>,
+}
 
 /// Ends a sequence for `reason`.
 pub(super) fn finish(commands: &mut Commands, sequence: Entity, reason: FinishReason) {
@@ -87,92 +90,68 @@ pub fn admit_queued(
         return;
     }
     let claim = |(running, tokens): (&Running, &Tokens)| {
-        models.get(running.model).map_or(0, |(_, _, _, cost, ..)| cost.of(tokens.len()))
+        models.get(running.model).map_or(0, |model| model.cost.of(tokens.len()))
     };
     let mut count = running.iter().count();
     let mut bytes = running.iter().map(claim).fold(0, u64::saturating_add);
-    for (sequence, _, prompt, mut tokens, rules, of_model, has_sampler, has_transcript) in
-        queued.iter_mut().sort::<(&Arrival, Entity)>()
-    {
+    for mut sequence in queued.iter_mut().sort::<(&Arrival, Entity)>() {
         if count >= limits.running.max(1) {
             break;
         }
-        let model = match choose(&models, of_model) {
-            Ok(model) => model,
-            Err(refusal) => {
-                finish(&mut commands, sequence, FinishReason::Refused(refusal));
-                continue;
-            }
-        };
-        let (model, config, defaults, cost, tokenizer, template, children) = model;
-        // One that comes back to the queue has its tokens already.
-        if tokens.is_empty() {
-            match prompt::encode(prompt, tokenizer, template) {
-                Ok(ids) => tokens.prompt = ids,
-                Err(refusal) => {
-                    finish(&mut commands, sequence, FinishReason::Refused(refusal));
-                    continue;
-                }
-            }
-        }
-        let begun = match begin(model, prompt, rules, &tokens, config, defaults, tokenizer) {
+        let begun = choose(&models, sequence.of_model).and_then(|model| Ok((begin(&model, &mut sequence)?, model)));
+        let (begun, model) = match begun {
             Ok(begun) => begun,
             Err(refusal) => {
-                finish(&mut commands, sequence, FinishReason::Refused(refusal));
+                finish(&mut commands, sequence.entity, FinishReason::Refused(refusal));
                 continue;
             }
         };
-        let needed = cost.of(tokens.len()).saturating_add(cost.block);
+        let needed = model.cost.of(sequence.tokens.len()).saturating_add(model.cost.block);
         if let Some(limit) = limits.cache_bytes
             && bytes.saturating_add(needed) > limit
         {
             if count > 0 {
                 break;
             }
-            finish(&mut commands, sequence, FinishReason::CacheFull { needed, limit });
+            finish(&mut commands, sequence.entity, FinishReason::CacheFull { needed, limit });
             continue;
         }
         (count, bytes) = (count + 1, bytes.saturating_add(needed));
-        for layer in children.iter().filter(|&child| layers.contains(child)) {
-            commands.spawn((OfSequence(sequence), OfLayer(layer)));
+        for layer in model.children.iter().filter(|&child| layers.contains(child)) {
+            commands.spawn((OfSequence(sequence.entity), OfLayer(layer)));
         }
-        let mut entity = commands.entity(sequence);
-        entity.remove::<Queued>().insert((Admitted(sequence), begun));
-        if !has_sampler && let Ok(sampler) = Sampler::new(defaults.sampling.clone(), 0) {
-            entity.insert(sampler);
+        let mut entity = commands.entity(sequence.entity);
+        entity.remove::<Queued>().insert((Admitted(sequence.entity), begun));
+        if !sequence.has_sampler {
+            entity.insert(Sampler::new(model.defaults.sampling.clone(), 0).unwrap_or_default());
         }
-        if !has_transcript && let Some(tokenizer) = tokenizer {
-            entity.insert(Transcript::new(tokenizer.stream(), rules.stop_texts.clone()));
+        if let (false, Some(tokenizer)) = (sequence.has_transcript, model.tokenizer) {
+            entity.insert(Transcript::new(tokenizer.stream(), sequence.rules.stop_texts.clone()));
         }
     }
 }
 
 /// The model that a sequence names, or the only one.
-fn choose<'a>(
-    models: &'a Query<Model>,
-    named: Option<&OfModel>,
-) -> Result<<Model<'static> as bevy_ecs::query::QueryData>::Item<'a, 'a>, Refusal> {
+fn choose<'a>(models: &'a Query<Model>, named: Option<&OfModel>) -> Result<ModelItem<'a, 'a>, Refusal> {
     match named {
         Some(&OfModel(model)) => models.get(model).map_err(|_| Refusal::NoSuchModel(model)),
         None => models.single().map_err(|_| Refusal::ModelNotNamed { models: models.iter().count() }),
     }
 }
 
-/// What a sequence goes by, its own rules before the model's.
-fn begin(
-    model: Entity,
-    prompt: &Prompt,
-    rules: &StopRules,
-    tokens: &Tokens,
-    config: &ModelConfig,
-    defaults: &GenerationDefaults,
-    tokenizer: Option<&Tokenizer>,
-) -> Result<Running, Refusal> {
-    if !rules.stop_texts.is_empty() && tokenizer.is_none() {
+/// Reads the prompt, unless the sequence comes back to the queue and has its tokens, and says what it goes by: its own
+/// rules before the model's.
+fn begin(model: &ModelItem<'_, '_>, sequence: &mut WaitingItem<'_, '_>) -> Result<Running, Refusal> {
+    let (rules, defaults) = (sequence.rules, model.defaults);
+    if !rules.stop_texts.is_empty() && model.tokenizer.is_none() {
         return Err(Refusal::NoTokenizer { what: "a stop text" });
     }
+    if sequence.tokens.is_empty() {
+        sequence.tokens.prompt = prompt::encode(sequence.prompt, model.tokenizer, model.chat_template)?;
+    }
     let wanted = rules.max_new_tokens.or(defaults.max_new_tokens).unwrap_or(usize::MAX);
-    let room = Refusal::room(&tokens.prompt, wanted, config)?;
-    let usual = if prompt.is_chat() { &defaults.chat_end_tokens } else { &defaults.end_tokens };
-    Ok(Running { model, room, end_tokens: rules.end_tokens.clone().unwrap_or_else(|| usual.clone()) })
+    let room = Refusal::room(&sequence.tokens.prompt, wanted, model.config)?;
+    let usual = if sequence.prompt.is_chat() { &defaults.chat_end_tokens } else { &defaults.end_tokens };
+    let end_tokens = rules.end_tokens.as_ref().unwrap_or(usual).clone();
+    Ok(Running { model: model.entity, room, end_tokens })
 }

@@ -3,8 +3,11 @@
 
 #![forbid(unsafe_code)]
 
+use std::rc::Rc;
+
 use super::error::Error;
 use super::methods;
+use super::range::Range;
 use super::run::Run;
 use super::value::{Str, Value, View};
 
@@ -26,6 +29,7 @@ pub(super) fn item(run: &Run, value: &Value, key: &Value) -> Result<Value, Error
     if let Value::Undefined(reason) = value {
         return Err(Error::undefined(&**reason));
     }
+    run.bytes(key.as_str().map_or(0, str::len))?;
     let index = |len: usize| Some(at(key.as_int()?, len)).flatten();
     let found = match value {
         // A key that cannot be hashed is not there.
@@ -71,7 +75,10 @@ pub(super) fn slice(run: &Run, value: &Value, bounds: &[Value; 3]) -> Result<Val
     let nothing = || Value::undefined(format!("'{}' object cannot be sliced so", value.type_name()));
     let len = match value {
         Value::Undefined(reason) => return Err(Error::undefined(&**reason)),
-        Value::Str(text) => text.text.chars().count(),
+        Value::Str(text) => {
+            run.bytes(text.text.len())?;
+            text.text.chars().count()
+        }
         Value::List(_) | Value::Tuple(_) | Value::Group(_) | Value::Range(_) => value.len().unwrap_or(0),
         _ => return Ok(nothing()),
     };
@@ -97,7 +104,8 @@ pub(super) fn slice(run: &Run, value: &Value, bounds: &[Value; 3]) -> Result<Val
         Value::Range(range) => {
             let step = step.saturating_mul(range.step);
             let first = range.start + range.step * first;
-            Value::Range(super::range::Range::new(first, first.saturating_add(step.saturating_mul(count)), step)?)
+            let stop = first.saturating_add(step.saturating_mul(count));
+            Value::Range(Rc::new(Range::new(first, stop, step)?))
         }
         _ => nothing(),
     })
@@ -119,6 +127,10 @@ fn taken(start: Option<i128>, stop: Option<i128>, step: i128, len: i128) -> (i12
 
 /// All items of what Python can iterate over. Those of a generator are gone then.
 pub(super) fn iterate(run: &Run, value: &Value) -> Result<Vec<Value>, Error> {
+    if let Value::Str(text) = value {
+        // Each character becomes a text of its own.
+        run.spend(text.text.len().saturating_mul(2))?;
+    }
     run.spend(value.len().unwrap_or(1))?;
     Ok(match value {
         Value::Undefined(_) => Vec::new(),
@@ -133,11 +145,6 @@ pub(super) fn iterate(run: &Run, value: &Value) -> Result<Vec<Value>, Error> {
         Value::Generator(items) => std::mem::take(&mut items.borrow_mut().0),
         _ => return Err(Error::operation(format!("'{}' object is not iterable", value.type_name()))),
     })
-}
-
-/// Whether [`iterate`] would go through it.
-pub(super) fn is_iterable(value: &Value) -> bool {
-    value.len().is_some() || matches!(value, Value::Generator(_))
 }
 
 /// The items of what has to have `count`.

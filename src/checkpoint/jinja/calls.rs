@@ -45,6 +45,7 @@ fn call_macro(run: &Run, closure: &Closure, mut arguments: Arguments) -> Result<
     let mut positional = arguments.positional.into_iter();
     let mut missing = Vec::new();
     for (name, default) in &definition.parameters {
+        run.spend(arguments.named.len())?;
         let named = arguments.named.iter().position(|(known, _)| known == name);
         let named = named.map(|index| arguments.named.remove(index).1);
         let value = match (positional.next(), named) {

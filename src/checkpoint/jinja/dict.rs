@@ -37,12 +37,19 @@ impl Key {
             Value::Undefined(_) => Key::Undefined,
             Value::Bool(_) | Value::Int(_) => Key::Int(value.as_int().unwrap_or_default()),
             Value::Float(float) => Self::of_float(*float),
-            Value::Str(Str { text, .. }) => Key::Str(text.clone()),
+            Value::Str(Str { text, .. }) => {
+                run.bytes(text.len())?;
+                Key::Str(text.clone())
+            }
             Value::Tuple(items) | Value::Group(items) => {
                 let _level = run.enter()?;
+                run.spend(items.len().saturating_mul(4))?;
                 Key::Tuple(items.iter().map(|item| Self::of(run, item)).collect::<Result<_, _>>()?)
             }
-            Value::Range(range) => Key::Tuple(range.items().map(Key::Int).collect()),
+            Value::Range(range) => {
+                run.spend(range.len())?;
+                Key::Tuple(range.items().map(Key::Int).collect())
+            }
             Value::Function(function) => Key::Object(function.name.as_ptr().addr()),
             Value::Generator(object) => Key::Object(Rc::as_ptr(object).addr()),
             Value::Macro(object) => Key::Object(Rc::as_ptr(object).addr()),
@@ -77,7 +84,7 @@ impl Dict {
         if place < self.values.len() {
             self.values.0[place] = value;
         } else {
-            run.spend(2)?;
+            run.spend(4)?;
             self.keys.0.push(key);
             self.values.0.push(value);
         }

@@ -114,7 +114,7 @@ pub(super) fn evaluate_arguments(run: &Run, scope: &Rc<Scope>, calls: &CallArgum
     }
     for (name, argument) in &calls.named {
         let argument = evaluate(run, scope, argument)?;
-        push_named(&mut arguments, name.clone(), argument)?;
+        push_named(run, &mut arguments, name.clone(), argument)?;
     }
     if let Some(mapping) = &calls.mapping {
         let mapping = evaluate(run, scope, mapping)?;
@@ -124,13 +124,14 @@ pub(super) fn evaluate_arguments(run: &Run, scope: &Rc<Scope>, calls: &CallArgum
         run.spend(dict.len())?;
         for (key, value) in dict.iter() {
             let name = key.as_str().ok_or_else(|| Error::operation("names of arguments must be strings"))?;
-            push_named(&mut arguments, name.into(), value.clone())?;
+            push_named(run, &mut arguments, name.into(), value.clone())?;
         }
     }
     Ok(arguments)
 }
 
-fn push_named(arguments: &mut Arguments, name: Rc<str>, value: Value) -> Result<(), Error> {
+fn push_named(run: &Run, arguments: &mut Arguments, name: Rc<str>, value: Value) -> Result<(), Error> {
+    run.spend(arguments.named.len())?;
     match arguments.named.iter().any(|(known, _)| *known == name) {
         true => Err(Error::operation(format!("multiple values for the argument '{name}'"))),
         false => {

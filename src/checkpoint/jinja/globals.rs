@@ -38,7 +38,7 @@ fn range(_: &Run, arguments: Arguments) -> Result<Value, Error> {
         None => (0, first),
         Some(stop) => (first, integer("range", Some(&stop), 0)?),
     };
-    Range::new(start, stop, step).map(Value::Range)
+    Range::new(start, stop, step).map(|range| Value::Range(Rc::new(range)))
 }
 
 fn dict(run: &Run, function: &str, mut arguments: Arguments) -> Result<Dict, Error> {

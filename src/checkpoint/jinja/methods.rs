@@ -16,6 +16,7 @@ use super::{access, arguments, globals};
 
 /// `None` where there is none of the name.
 pub(super) fn attribute(run: &Run, value: &Value, name: &str) -> Result<Option<Value>, Error> {
+    run.bytes(name.len())?;
     let method = match value {
         Value::Str(_) => strings::method(name),
         Value::Dict(_) => dict_method(name),
@@ -42,7 +43,6 @@ pub(super) fn attribute(run: &Run, value: &Value, name: &str) -> Result<Option<V
         },
         _ => None,
     };
-    run.spend(1)?;
     Ok(method.map(|(name, call)| {
         let receiver = Items(vec![value.clone()]);
         Value::Method(Rc::new(Method { receiver, name, call }))

@@ -1,7 +1,7 @@
 //! Jinja as transformers sets it up: templates that checkpoints come with were written for Python's implementation, and
 //! render here as there, to the byte. That is a matter of values rather than of tags (what `"%s" % x`, `1 < "a"`,
 //! `d.items` and `{{ 1e16 }}` mean), so these are Python's. Text becomes tokens (`lexer`, `tokens`), tokens become
-//! statements (`parser`) and expressions (`expression_parser`), and those are carried out as they stand (`render`,
+//! statements and expressions (`parser` and its kin), and those are carried out as they stand (`render`,
 //! `evaluate`), within the bounds of a `Run`.
 //!
 //! Not there: other templates (`include`, `import`, `extends`), escaping for HTML, `lipsum`, the filters `pprint`,
@@ -28,6 +28,7 @@ mod lexer;
 mod loops;
 mod methods;
 mod number_format;
+mod operand_parser;
 mod parser;
 mod percent_format;
 mod predicates;
@@ -36,6 +37,7 @@ mod render;
 mod repr;
 mod run;
 mod scope;
+mod statement_parser;
 mod str_format;
 mod strftime;
 mod strings;
@@ -46,7 +48,7 @@ use serde_json::{Map, Value as Json};
 
 use dict::Dict;
 pub(super) use error::Error;
-use run::Run;
+use run::{Run, STACK};
 use value::Value;
 
 /// Renders a template.
@@ -54,12 +56,22 @@ use value::Value;
 /// # Errors
 /// If it does not compile, fails, refuses, or takes too much work or memory.
 pub(super) fn render(source: &str, variables: &Map<String, Json>) -> Result<String, Error> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("chat template".into()).stack_size(STACK);
+        let rendering = thread.spawn_scoped(scope, || render_here(source, variables));
+        let rendering = rendering.map_err(|error| Error::operation(format!("no thread for the template: {error}")));
+        rendering?.join().unwrap_or_else(|_| Err(Error::operation("the template cannot be rendered")))
+    })
+    .map_err(|error| error.at(1))
+}
+
+fn render_here(source: &str, variables: &Map<String, Json>) -> Result<String, Error> {
     let run = Run::new();
-    let variables = variables
-        .iter()
-        .map(|(name, value)| Ok((name.as_str().into(), from_json(&run, value)?)))
-        .collect::<Result<_, Error>>();
-    variables.and_then(|variables| render::render(&run, source, variables)).map_err(|error| error.at(1))
+    let mut names = Vec::new();
+    for (name, value) in variables {
+        names.push((name.as_str().into(), from_json(&run, value)?));
+    }
+    render::render(&run, source, names)
 }
 
 fn from_json(run: &Run, json: &Json) -> Result<Value, Error> {

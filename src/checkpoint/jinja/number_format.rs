@@ -53,8 +53,10 @@ impl Spec {
         let is_filled = self.fill == Some('0') && self.align.is_none_or(|align| align == '=');
         let width = if is_filled { self.width.saturating_sub(sign.len() + rest.len()) } else { 0 };
         run.bytes(width)?;
-        // With a separator after every group but the last, this many digits take the width.
-        let count = whole.len().max(width - width / (every + 1));
+        // So many digits take the width, together with the separators between them, which begin no number.
+        let digits = width - width / (every + 1);
+        let is_short = digits + digits.saturating_sub(1) / every < width;
+        let count = whole.len().max(digits + usize::from(is_short));
         let whole = format!("{whole:0>count$}");
         let mut grouped = String::new();
         for (index, digit) in whole.chars().enumerate() {

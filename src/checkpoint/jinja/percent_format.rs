@@ -95,6 +95,10 @@ impl<'a> Formatter<'a> {
     }
 
     fn conversion(&mut self) -> Result<(), Error> {
+        if self.rest.next_if_eq(&'%').is_some() {
+            self.text.push('%');
+            return Ok(());
+        }
         let mut named = None;
         if self.rest.next_if_eq(&'(').is_some() {
             named = Some(self.named_value()?);
@@ -121,10 +125,6 @@ impl<'a> Formatter<'a> {
         }
         self.rest.next_if(|size| "hlL".contains(*size));
         let kind = self.rest.next().ok_or_else(|| Error::operation("incomplete format"))?;
-        if kind == '%' {
-            self.text.push('%');
-            return Ok(());
-        }
         let value = named.map_or_else(|| self.next_value(), Ok)?;
         if with_zeros && spec.align.is_none() && !"srac".contains(kind) {
             spec.fill = Some('0');

@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use super::access::is_iterable;
 use super::arguments::{Arguments, given};
 use super::arithmetic::{Operator, binary};
 use super::compare::{Comparison, compare, equal};
@@ -39,9 +38,9 @@ pub(super) fn find(name: &str) -> Option<Test> {
         "string" => simple!("string", |value| matches!(value, Value::Str(_))),
         "escaped" => simple!("escaped", |value| matches!(value, Value::Str(Str { is_safe: true, .. }))),
         "mapping" => simple!("mapping", |value| matches!(value, Value::Dict(_))),
-        "iterable" => simple!("iterable", is_iterable),
+        "iterable" => simple!("iterable", |value| value.has_len() || matches!(value, Value::Generator(_))),
         "sequence" => {
-            simple!("sequence", |value| { value.len().is_some() && !matches!(value, Value::View(..) | Value::Loop(_)) })
+            simple!("sequence", |value| { value.has_len() && !matches!(value, Value::View(..) | Value::Loop(_)) })
         }
         "callable" => simple!("callable", |value| {
             matches!(
@@ -71,9 +70,13 @@ pub(super) fn find(name: &str) -> Option<Test> {
             let rest = binary(run, Operator::Remainder, value, &given(divisor))?;
             equal(run, &rest, &Value::Int(0))
         },
-        "sameas" => |_, value, arguments| {
+        "sameas" => |run, value, arguments| {
             let [other] = arguments.take("sameas", 1, ["other"])?;
-            Ok(value.is_same(&given(other)))
+            match (value, given(other)) {
+                // Python shares equal texts of a template.
+                (Value::Str(_), other @ Value::Str(_)) => equal(run, value, &other),
+                (_, other) => Ok(value.is_same(&other)),
+            }
         },
         "==" | "eq" | "equalto" => |run, value, arguments| compared(run, value, arguments, Comparison::Equal),
         "!=" | "ne" => |run, value, arguments| compared(run, value, arguments, Comparison::Unequal),

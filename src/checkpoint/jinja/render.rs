@@ -96,7 +96,7 @@ impl Writer<'_> {
             }
             StatementKind::For(definition) => {
                 let items = iterate(run, &evaluate(run, scope, &definition.items)?)?;
-                self.for_items(scope, definition, items, 0)?;
+                return self.for_items(scope, definition, items, 0);
             }
             StatementKind::Set(target, value) => {
                 let value = evaluate(run, scope, value)?;
@@ -108,7 +108,7 @@ impl Writer<'_> {
                 assign(run, scope, target, text)?;
             }
             StatementKind::Macro(definition) => {
-                scope.set(definition.name.clone(), closure(run, scope, definition));
+                scope.set(definition.name.clone(), closure(run, scope, definition)?);
             }
             StatementKind::Call(call, caller) => {
                 let text = self.call_block(scope, call, caller)?;
@@ -150,7 +150,7 @@ impl Writer<'_> {
         definition: &Rc<For>,
         mut items: Vec<Value>,
         depth: usize,
-    ) -> Result<(), Error> {
+    ) -> Result<Flow, Error> {
         let run = self.run;
         if let Some(condition) = &definition.condition {
             let mut kept = Vec::new();
@@ -163,25 +163,28 @@ impl Writer<'_> {
             }
             items = kept;
         }
-        if items.is_empty() {
-            self.body(&Scope::within(scope), &definition.otherwise)?;
-            return Ok(());
-        }
         let recursive = definition.is_recursive.then(|| (definition.clone(), scope.clone()));
         let state =
             Rc::new(Loop { items: Items(items), index: Cell::new(0), depth, seen: RefCell::new(None), recursive });
         let name: Rc<str> = "loop".into();
+        let mut is_through = false;
         for (index, item) in state.items.iter().enumerate() {
             state.index.set(index);
             let inner = Scope::within(scope);
             run.spend(4)?;
             inner.set(name.clone(), Value::Loop(state.clone()));
             assign(run, &inner, &definition.target, item.clone())?;
-            if self.body(&inner, &definition.body)? == Flow::Break {
-                break;
+            match self.body(&inner, &definition.body)? {
+                Flow::Next => is_through = true,
+                Flow::Continue => {}
+                Flow::Break => break,
             }
         }
-        Ok(())
+        // Jinja takes a loop for empty if no item got to the end of its body.
+        match is_through {
+            true => Ok(Flow::Next),
+            false => self.body(&Scope::within(scope), &definition.otherwise),
+        }
     }
 
     fn call_block(&mut self, scope: &Rc<Scope>, call: &Expression, caller: &Rc<Macro>) -> Result<Rc<str>, Error> {
@@ -190,15 +193,16 @@ impl Writer<'_> {
         };
         let callee = evaluate(self.run, scope, callee)?;
         let mut arguments = evaluate_arguments(self.run, scope, arguments)?;
-        arguments.named.push(("caller".into(), closure(self.run, scope, caller)));
+        arguments.named.push(("caller".into(), closure(self.run, scope, caller)?));
         to_text(self.run, &calls::call(self.run, &callee, arguments)?)
     }
 }
 
 /// A macro that sees the names around it, those that are set later, too.
-fn closure(run: &Run, scope: &Rc<Scope>, definition: &Rc<Macro>) -> Value {
+fn closure(run: &Run, scope: &Rc<Scope>, definition: &Rc<Macro>) -> Result<Value, Error> {
+    run.spend(8)?;
     run.empty_at_end(Cyclic::Scope(scope.clone()));
-    Value::Macro(Rc::new(Closure { definition: definition.clone(), scope: scope.clone() }))
+    Ok(Value::Macro(Rc::new(Closure { definition: definition.clone(), scope: scope.clone() })))
 }
 
 fn filtered(run: &Run, scope: &Rc<Scope>, value: Value, filters: &[FilterCall]) -> Result<Value, Error> {

@@ -10,10 +10,13 @@ use super::error::Error;
 use super::scope::Scope;
 use super::value::Namespace;
 
-/// A step or 64 bytes cost one. A conversation of a million tokens fits.
+/// A step or 32 bytes cost one. A conversation of a million tokens fits.
 const FUEL: u64 = 8 << 20;
-/// Of statements, expressions, macros and values within one another. Shallow enough for the stack of any thread.
-const DEEPEST: usize = 250;
+/// Of statements, expressions, macros and values within one another: some hundred calls of macros, as in Python.
+const DEEPEST: usize = 3000;
+/// That of a rendering, so that how deep it may go does not depend on which thread asks for it. Only what is used of it
+/// is memory.
+pub(super) const STACK: usize = 64 << 20;
 
 pub(super) struct Run {
     left: Cell<u64>,
@@ -42,7 +45,7 @@ impl Run {
 
     /// Pays for text.
     pub(super) fn bytes(&self, bytes: usize) -> Result<(), Error> {
-        self.spend(bytes / 64 + 1)
+        self.spend(bytes / 32 + 1)
     }
 
     /// Goes one level deeper, until the guard is dropped.

@@ -95,7 +95,7 @@ impl Formatter<'_> {
                 }
             }
         } else if first.bytes().all(|digit| digit.is_ascii_digit()) {
-            if *self.automatic.get_or_insert(None) != None {
+            if self.automatic.get_or_insert(None).is_some() {
                 return Err(mixed());
             }
             first.parse().ok()

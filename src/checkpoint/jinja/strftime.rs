@@ -229,3 +229,50 @@ fn date(days_since_1970: u64) -> (u64, u64, u64) {
     let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERYTHING: &str = "%Y-%m-%d %B %b %A %a %H:%M:%S %I%p %y %j %U %W %V %G %u %w \
+        %e|%-d %-m %-j %_d %^a %#p %5d|%k|%l|%C %D %F %T %R %c %x %X %r %h %n%t%% %Q %s";
+
+    /// As Python's `datetime.strftime` writes them on Linux.
+    #[rustfmt::skip]
+    const TIMES: [(u64, &str); 14] = [
+        (0, "1970-01-01 January Jan Thursday Thu 00:00:00 12AM 70 001 00 00 01 1970 4 4  1|1 1 1  1 THU am 00001| 0|12|19 01/01/70 1970-01-01 00:00:00 00:00 Thu Jan  1 00:00:00 1970 01/01/70 00:00:00 12:00:00 AM Jan \n\t% %Q 0"),
+        (45296, "1970-01-01 January Jan Thursday Thu 12:34:56 12PM 70 001 00 00 01 1970 4 4  1|1 1 1  1 THU pm 00001|12|12|19 01/01/70 1970-01-01 12:34:56 12:34 Thu Jan  1 12:34:56 1970 01/01/70 12:34:56 12:34:56 PM Jan \n\t% %Q 45296"),
+        (951782399, "2000-02-28 February Feb Monday Mon 23:59:59 11PM 00 059 09 09 09 2000 1 1 28|28 2 59 28 MON pm 00028|23|11|20 02/28/00 2000-02-28 23:59:59 23:59 Mon Feb 28 23:59:59 2000 02/28/00 23:59:59 11:59:59 PM Feb \n\t% %Q 951782399"),
+        (951825599, "2000-02-29 February Feb Tuesday Tue 11:59:59 11AM 00 060 09 09 09 2000 2 2 29|29 2 60 29 TUE am 00029|11|11|20 02/29/00 2000-02-29 11:59:59 11:59 Tue Feb 29 11:59:59 2000 02/29/00 11:59:59 11:59:59 AM Feb \n\t% %Q 951825599"),
+        (1709210096, "2024-02-29 February Feb Thursday Thu 12:34:56 12PM 24 060 08 09 09 2024 4 4 29|29 2 60 29 THU pm 00029|12|12|20 02/29/24 2024-02-29 12:34:56 12:34 Thu Feb 29 12:34:56 2024 02/29/24 12:34:56 12:34:56 PM Feb \n\t% %Q 1709210096"),
+        (4107542400, "2100-03-01 March Mar Monday Mon 00:00:00 12AM 00 060 09 09 09 2100 1 1  1|1 3 60  1 MON am 00001| 0|12|21 03/01/00 2100-03-01 00:00:00 00:00 Mon Mar  1 00:00:00 2100 03/01/00 00:00:00 12:00:00 AM Mar \n\t% %Q 4107542400"),
+        (1767225599, "2025-12-31 December Dec Wednesday Wed 23:59:59 11PM 25 365 52 52 01 2026 3 3 31|31 12 365 31 WED pm 00031|23|11|20 12/31/25 2025-12-31 23:59:59 23:59 Wed Dec 31 23:59:59 2025 12/31/25 23:59:59 11:59:59 PM Dec \n\t% %Q 1767225599"),
+        (13574563199, "2400-02-28 February Feb Monday Mon 23:59:59 11PM 00 059 09 09 09 2400 1 1 28|28 2 59 28 MON pm 00028|23|11|24 02/28/00 2400-02-28 23:59:59 23:59 Mon Feb 28 23:59:59 2400 02/28/00 23:59:59 11:59:59 PM Feb \n\t% %Q 13574563199"),
+        (1104537600, "2005-01-01 January Jan Saturday Sat 00:00:00 12AM 05 001 00 00 53 2004 6 6  1|1 1 1  1 SAT am 00001| 0|12|20 01/01/05 2005-01-01 00:00:00 00:00 Sat Jan  1 00:00:00 2005 01/01/05 00:00:00 12:00:00 AM Jan \n\t% %Q 1104537600"),
+        (1230768000, "2009-01-01 January Jan Thursday Thu 00:00:00 12AM 09 001 00 00 01 2009 4 4  1|1 1 1  1 THU am 00001| 0|12|20 01/01/09 2009-01-01 00:00:00 00:00 Thu Jan  1 00:00:00 2009 01/01/09 00:00:00 12:00:00 AM Jan \n\t% %Q 1230768000"),
+        (1262304000, "2010-01-01 January Jan Friday Fri 00:00:00 12AM 10 001 00 00 53 2009 5 5  1|1 1 1  1 FRI am 00001| 0|12|20 01/01/10 2010-01-01 00:00:00 00:00 Fri Jan  1 00:00:00 2010 01/01/10 00:00:00 12:00:00 AM Jan \n\t% %Q 1262304000"),
+        (1483228800, "2017-01-01 January Jan Sunday Sun 00:00:00 12AM 17 001 01 00 52 2016 7 0  1|1 1 1  1 SUN am 00001| 0|12|20 01/01/17 2017-01-01 00:00:00 00:00 Sun Jan  1 00:00:00 2017 01/01/17 00:00:00 12:00:00 AM Jan \n\t% %Q 1483228800"),
+        (1609459199, "2020-12-31 December Dec Thursday Thu 23:59:59 11PM 20 366 52 52 53 2020 4 4 31|31 12 366 31 THU pm 00031|23|11|20 12/31/20 2020-12-31 23:59:59 23:59 Thu Dec 31 23:59:59 2020 12/31/20 23:59:59 11:59:59 PM Dec \n\t% %Q 1609459199"),
+        (1735603200, "2024-12-31 December Dec Tuesday Tue 00:00:00 12AM 24 366 52 53 01 2025 2 2 31|31 12 366 31 TUE am 00031| 0|12|20 12/31/24 2024-12-31 00:00:00 00:00 Tue Dec 31 00:00:00 2024 12/31/24 00:00:00 12:00:00 AM Dec \n\t% %Q 1735603200"),
+    ];
+
+    #[test]
+    fn times_are_written_as_python_writes_them() {
+        for (seconds, expected) in TIMES {
+            assert_eq!(strftime(EVERYTHING, seconds).expect("a time"), expected);
+        }
+    }
+
+    #[test]
+    fn every_day_follows_the_one_before() {
+        let (mut year, mut month, mut day) = (1970, 1, 1);
+        for days in 0..200_000 {
+            assert_eq!(date(days), (year, month, day));
+            (year, month, day) = match (month, day) {
+                (12, 31) => (year + 1, 1, 1),
+                (_, day) if day == days_of_month(year, month) => (year, month + 1, 1),
+                _ => (year, month, day + 1),
+            };
+        }
+    }
+}

@@ -34,6 +34,8 @@ const SYMBOLS: [&str; 25] = [
     ":", "|", ",",
 ];
 
+const LONGEST_NAME: usize = 1000;
+
 impl TokenKind {
     /// In the words of a syntax error.
     pub(super) fn describe(&self) -> String {
@@ -79,6 +81,9 @@ impl Cursor<'_> {
         let name = self.rest.len() - self.rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_').len();
         if name > 0 && (first.is_alphabetic() || first == '_') {
             let name = &self.rest[..name];
+            if name.len() > LONGEST_NAME {
+                return Err(Error::syntax(self.line, format!("a name of more than {LONGEST_NAME} bytes")));
+            }
             let kind = TokenKind::Name(name.into());
             self.advance(name.len());
             return Ok(kind);

@@ -30,7 +30,7 @@ pub(super) enum Value {
     Group(Rc<Items>),
     Dict(Rc<Dict>),
     View(View, Rc<Dict>),
-    Range(Range),
+    Range(Rc<Range>),
     /// Items that can be gone through once.
     Generator(Rc<RefCell<Items>>),
     Namespace(Rc<Namespace>),
@@ -181,6 +181,21 @@ impl Value {
         }
     }
 
+    pub(super) fn has_len(&self) -> bool {
+        matches!(
+            self,
+            Value::Undefined(_)
+                | Value::Str(_)
+                | Value::List(_)
+                | Value::Tuple(_)
+                | Value::Group(_)
+                | Value::Dict(_)
+                | Value::View(..)
+                | Value::Range(_)
+                | Value::Loop(_)
+        )
+    }
+
     /// An integer, as which Python takes truth values, too.
     pub(super) fn as_int(&self) -> Option<i128> {
         match self {
@@ -221,7 +236,7 @@ impl Value {
             (Value::None, Value::None) => true,
             (Value::Bool(left), Value::Bool(right)) => left == right,
             (Value::Int(left), Value::Int(right)) => left == right,
-            (Value::Str(left), Value::Str(right)) => left.text == right.text && left.is_safe == right.is_safe,
+            (Value::Str(left), Value::Str(right)) => Rc::ptr_eq(&left.text, &right.text),
             (Value::List(left), Value::List(right)) => Rc::ptr_eq(left, right),
             (Value::Tuple(left), Value::Tuple(right)) => Rc::ptr_eq(left, right) || left.len() + right.len() == 0,
             (Value::Group(left), Value::Group(right)) => Rc::ptr_eq(left, right),

@@ -87,7 +87,7 @@ fn parse_int(text: &str, base: i128) -> Option<Result<i128, Error>> {
         16 => (16, prefixed('x').unwrap_or(digits)),
         8 => (8, prefixed('o').unwrap_or(digits)),
         2 => (2, prefixed('b').unwrap_or(digits)),
-        2..=36 => (u32::try_from(base).ok()?, digits),
+        3..=36 => (u32::try_from(base).ok()?, digits),
         _ => return None,
     };
     if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(base)) {
@@ -117,7 +117,7 @@ fn int(run: &Run, value: &Value, arguments: Arguments) -> Result<Value, Error> {
         Value::Float(float) if float.is_infinite() => return Err(Error::operation("int: infinity is no integer")),
         Value::Float(float) => whole(*float),
         Value::Str(text) => {
-            run.bytes(text.text.len())?;
+            run.bytes(text.text.len().saturating_mul(8))?;
             parse_int(&text.text, base).or_else(|| parse_float(&text.text).and_then(whole))
         }
         _ => value.as_int().map(Ok),
@@ -130,7 +130,7 @@ fn float(run: &Run, value: &Value, arguments: Arguments) -> Result<Value, Error>
     let parsed = match value {
         Value::Undefined(reason) => return Err(Error::undefined(&**reason)),
         Value::Str(text) => {
-            run.bytes(text.text.len())?;
+            run.bytes(text.text.len().saturating_mul(8))?;
             parse_float(&text.text)
         }
         _ => value.as_float(),

@@ -36,8 +36,9 @@ pub(super) fn find(name: &str) -> Option<Filter> {
     })
 }
 
-fn length(_: &Run, value: &Value, arguments: Arguments) -> Result<Value, Error> {
+fn length(run: &Run, value: &Value, arguments: Arguments) -> Result<Value, Error> {
     arguments.none("length")?;
+    run.bytes(value.as_str().map_or(0, str::len))?;
     match value.len() {
         Some(length) => Ok(Value::Int(length as i128)),
         None => Err(Error::operation(format!("object of type '{}' has no len()", value.type_name()))),

@@ -123,7 +123,7 @@ fn truncate(run: &Run, value: &Value, arguments: Arguments) -> Result<Value, Err
     let leeway = integer("truncate", leeway.as_ref(), 5)?;
     let end = end.unwrap_or_else(|| Value::str("..."));
     let end = text("truncate", &end)?;
-    let kept = length - end.chars().count() as i128;
+    let kept = length.saturating_sub(end.chars().count() as i128);
     if kept < 0 || leeway < 0 {
         return Err(Error::operation("truncate: expected a length of at least that of the end, and a leeway"));
     }

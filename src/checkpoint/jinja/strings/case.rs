@@ -51,9 +51,12 @@ fn title(text: &str) -> String {
 fn swap_case(text: &str) -> String {
     let mut swapped = String::with_capacity(text.len());
     for character in text.chars() {
-        match character.is_uppercase() {
-            true => swapped.extend(character.to_lowercase()),
-            false => swapped.extend(character.to_uppercase()),
+        if character.is_uppercase() {
+            swapped.extend(character.to_lowercase());
+        } else if character.is_lowercase() {
+            swapped.extend(character.to_uppercase());
+        } else {
+            swapped.push(character);
         }
     }
     swapped

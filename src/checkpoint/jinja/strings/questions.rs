@@ -10,8 +10,9 @@ macro_rules! questions {
     ($name:expr, $($known:literal => $answer:expr),+ $(,)?) => {
         match $name {
             $($known => {
-                let method: MethodCall = |_, value, arguments| {
+                let method: MethodCall = |run, value, arguments| {
                     arguments.none($known)?;
+                    run.bytes(own(value).len())?;
                     let answer: fn(&str) -> bool = $answer;
                     Ok(Value::Bool(answer(own(value))))
                 };

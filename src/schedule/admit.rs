@@ -34,6 +34,7 @@ pub struct Model {
 #[query_data(mutable)]
 pub struct Waiting {
     entity: Entity,
+    arrival: &'static Arrival,
     prompt: &'static Prompt,
     tokens: &'static mut Tokens,
     rules: &'static StopRules,
@@ -94,7 +95,9 @@ pub fn admit_queued(
     };
     let mut count = running.iter().count();
     let mut bytes = running.iter().map(claim).fold(0, u64::saturating_add);
-    for mut sequence in queued.iter_mut().sort::<(&Arrival, Entity)>() {
+    let mut waiting: Vec<_> = queued.iter_mut().collect();
+    waiting.sort_unstable_by_key(|sequence| (*sequence.arrival, sequence.entity));
+    for mut sequence in waiting {
         if count >= limits.running.max(1) {
             break;
         }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use loquent::checkpoint::{ChatMessage, ChatOptions};
 
-use crate::load_from;
-use crate::tiny_checkpoint::TinyCheckpoint;
+use crate::{checkpoint, load_from};
 
 const GOLDEN: &str = include_str!("../fixtures/templates/golden.json");
 
@@ -18,7 +17,7 @@ fn templates_render_as_in_jinja() {
     let messages = [ChatMessage::new("system", "S"), ChatMessage::new("user", "U <x>")];
     let mut wrong = Vec::new();
     let mut compared = 0;
-    let tiny = TinyCheckpoint::new();
+    let tiny = checkpoint();
     for (template, expected) in subjects.values().flatten() {
         let found = load_from(&tiny, template).render(&messages, &ChatOptions::default());
         if found.as_ref().ok() != expected.as_ref() {

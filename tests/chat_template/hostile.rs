@@ -3,8 +3,8 @@
 use loquent::checkpoint::{ChatMessage, ChatOptions};
 use proptest::prelude::*;
 
-use crate::load_from;
 use crate::tiny_checkpoint::TinyCheckpoint;
+use crate::{checkpoint, load_from};
 
 /// What is said where the interpreter itself breaks.
 const BROKEN: &str = "the template cannot be rendered";
@@ -18,7 +18,7 @@ fn render(tiny: &TinyCheckpoint, template: &str) -> Result<String, String> {
 }
 
 fn assert_refused(templates: impl IntoIterator<Item = String>, because: &str) {
-    let tiny = TinyCheckpoint::new();
+    let tiny = checkpoint();
     for template in templates {
         let beginning: String = template.chars().take(200).collect();
         match render(&tiny, &template) {
@@ -76,7 +76,7 @@ fn values_that_hold_themselves_many_times_over_are_not_written_out() {
 
 #[test]
 fn values_within_values_can_be_let_go_however_deep() {
-    let tiny = TinyCheckpoint::new();
+    let tiny = checkpoint();
     let values = ["[ns.x]", "(ns.x,)", "{1: ns.x}", "[ns.x]|select", "[ns.x].count", "cycler(ns.x)", "joiner(ns.x)"];
     for value in values.into_iter().chain(["namespace(x=ns.x)"]) {
         let template = format!(
@@ -95,7 +95,7 @@ fn recursion_is_bounded() {
     ];
     assert_refused(endless.map(str::to_owned), "recursion");
     let deep = "{% macro f(n) %}{% if n > 0 %}{{ f(n - 1) }}{% endif %}{{ n }}{% endmacro %}{{ f(200) }}";
-    assert!(render(&TinyCheckpoint::new(), deep).is_ok_and(|text| text.starts_with("012")));
+    assert!(render(&checkpoint(), deep).is_ok_and(|text| text.starts_with("012")));
 }
 
 #[test]
@@ -315,7 +315,7 @@ proptest! {
     fn no_mixture_of_fragments_breaks_the_interpreter(
         fragments in prop::collection::vec(prop::sample::select(&FRAGMENTS[..]), 1..40),
     ) {
-        let _ = render(&TinyCheckpoint::new(), &fragments.concat());
+        let _ = render(&checkpoint(), &fragments.concat());
     }
 
     #[test]
@@ -325,14 +325,15 @@ proptest! {
         arguments in prop::collection::vec(prop::sample::select(&VALUES[..]), 0..4),
         operator in prop::sample::select(&["+", "-", "*", "/", "//", "%", "**", "<", "in", "~", "is", "and"][..]),
     ) {
+        let tiny = checkpoint();
         let arguments = arguments.join(", ");
         let name = names.last().unwrap();
         let filters = names.join(&format!("({arguments})|"));
         let template = format!(
             "{{% macro try(x) %}}{{{{ x }}}}{{% endmacro %}}{{{{ try(({value})|{filters}({arguments})) }}}}"
         );
-        let _ = render(&TinyCheckpoint::new(), &template);
-        let _ = render(&TinyCheckpoint::new(), &format!("{{{{ ({value}).{name}({arguments}) }}}}"));
-        let _ = render(&TinyCheckpoint::new(), &format!("{{{{ ({value})[{arguments}:] }}}}{{{{ ({value}) {operator} ({arguments}) }}}}"));
+        let _ = render(&tiny, &template);
+        let _ = render(&tiny, &format!("{{{{ ({value}).{name}({arguments}) }}}}"));
+        let _ = render(&tiny, &format!("{{{{ ({value})[{arguments}:] }}}}{{{{ ({value}) {operator} ({arguments}) }}}}"));
     }
 }

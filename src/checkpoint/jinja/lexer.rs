@@ -46,7 +46,7 @@ impl<'a> Lexer<'a> {
         while let Some((length, tag)) = first_tag(self.cursor.rest) {
             let text = &self.cursor.rest[..length];
             let sign = self.cursor.rest[length + 2..].chars().next().filter(|sign| matches!(sign, '-' | '+'));
-            self.text(text, strip(text, sign, tag != Tag::Variable, self.starts_line));
+            self.text(strip(text, sign, tag != Tag::Variable, self.starts_line));
             self.cursor.advance(length + 2 + usize::from(sign.is_some()));
             match tag {
                 Tag::Comment => self.comment()?,
@@ -56,7 +56,7 @@ impl<'a> Lexer<'a> {
             }
         }
         let rest = self.cursor.rest;
-        self.text(rest, rest);
+        self.text(rest);
         self.cursor.advance(rest.len());
         self.push(TokenKind::End);
         Ok(())
@@ -66,11 +66,9 @@ impl<'a> Lexer<'a> {
         self.tokens.push(Token { line: self.cursor.line, kind });
     }
 
-    /// What is kept of `text`, if anything.
-    fn text(&mut self, text: &str, kept: &str) {
-        debug_assert!(text.starts_with(kept));
-        if !kept.is_empty() {
-            self.push(TokenKind::Text(kept.into()));
+    fn text(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.push(TokenKind::Text(text.into()));
         }
     }
 
@@ -120,7 +118,7 @@ impl<'a> Lexer<'a> {
             let end_sign = tag.chars().next().filter(|sign| matches!(sign, '-' | '+'));
             let Some(tag) = tag[usize::from(end_sign.is_some())..].strip_prefix("%}") else { continue };
             let text = &source[..length];
-            self.text(text, strip(text, sign, true, self.starts_line));
+            self.text(strip(text, sign, true, self.starts_line));
             self.cursor.advance(source.len() - tag.len());
             self.after_tag(end_sign, true);
             return Ok(());

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::access::iterate;
-use super::arguments::Arguments;
+use super::arguments::{Arguments, given};
 use super::compare::equal;
 use super::error::Error;
 use super::run::Run;
@@ -66,5 +66,5 @@ fn changed(run: &Run, value: &Value, arguments: Arguments) -> Result<Value, Erro
 /// What a recursive loop is called with.
 pub(super) fn call_items(run: &Run, arguments: Arguments) -> Result<Vec<Value>, Error> {
     let [items] = arguments.take("loop", 1, ["iterable"])?;
-    iterate(run, &super::arguments::given(items))
+    iterate(run, &given(items))
 }

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::arguments::{Arguments, given};
+use super::arguments::{Arguments, given, integer};
 use super::compare::equal;
 use super::dict::Dict;
 use super::error::Error;
@@ -12,7 +12,7 @@ use super::loops;
 use super::run::Run;
 use super::strings;
 use super::value::{Items, Method, MethodCall, Value, View};
-use super::{access, arguments, globals};
+use super::{access, globals};
 
 /// `None` where there is none of the name.
 pub(super) fn attribute(run: &Run, value: &Value, name: &str) -> Result<Option<Value>, Error> {
@@ -112,7 +112,7 @@ fn index(run: &Run, value: &Value, arguments: Arguments) -> Result<Value, Error>
     let items = access::iterate(run, value)?;
     let len = items.len() as i128;
     let bound = |bound: Option<Value>, default: i128| -> Result<usize, Error> {
-        let bound = arguments::integer("index", bound.as_ref(), default)?;
+        let bound = integer("index", bound.as_ref(), default)?;
         let bound = if bound < 0 { bound.saturating_add(len) } else { bound };
         Ok(usize::try_from(bound.clamp(0, len)).unwrap_or(0))
     };

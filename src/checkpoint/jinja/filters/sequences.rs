@@ -13,7 +13,7 @@ use crate::checkpoint::jinja::error::Error;
 use crate::checkpoint::jinja::methods;
 use crate::checkpoint::jinja::repr::to_text;
 use crate::checkpoint::jinja::run::Run;
-use crate::checkpoint::jinja::value::Value;
+use crate::checkpoint::jinja::value::{Items, Value};
 
 pub(super) fn find(name: &str) -> Option<Filter> {
     Some(match name {
@@ -172,5 +172,5 @@ fn slices(run: &Run, value: &Value, arguments: Arguments) -> Result<Value, Error
 
 /// A group of `groupby`.
 pub(super) fn group(key: Value, items: Vec<Value>) -> Value {
-    Value::Group(Rc::new(crate::checkpoint::jinja::value::Items(vec![key, Value::list(items)])))
+    Value::Group(Rc::new(Items(vec![key, Value::list(items)])))
 }

@@ -80,7 +80,6 @@ fn replace(run: &Run, value: &Value, arguments: Arguments) -> Result<Value, Erro
     let count = count.filter(|count| !matches!(count, Value::None));
     let count = integer("replace", count.as_ref(), -1)?;
     let (old, new) = (to_text(run, &given(old))?, to_text(run, &given(new))?);
-    let count = if count == 0 { 0 } else { count };
     strings::replaced(run, &to_text(run, value)?, &old, &new, count).map(Value::str)
 }
 

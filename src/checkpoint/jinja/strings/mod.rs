@@ -13,7 +13,7 @@ pub(super) use pad::center;
 pub(super) use split::{rsplit_once, split_lines, strip};
 
 use super::access::iterate;
-use super::arguments::{Arguments, given, text};
+use super::arguments::{Arguments, given, integer, text};
 use super::dict::Dict;
 use super::error::Error;
 use super::html;
@@ -91,7 +91,7 @@ fn join_items(run: &Run, separator: &str, items: &[Value]) -> Result<String, Err
 
 fn replace(run: &Run, value: &Value, arguments: Arguments) -> Result<Value, Error> {
     let [old, new, count] = arguments.take("replace", 2, ["_", "_", "count"])?;
-    let count = super::arguments::integer("replace", count.as_ref(), -1)?;
+    let count = integer("replace", count.as_ref(), -1)?;
     let (old, new) = (given(old), given(new));
     replaced(run, own(value), text("replace", &old)?, text("replace", &new)?, count).map(Value::str)
 }

@@ -156,7 +156,7 @@ fn finish(call: &Call<'_>, total: &mut Running<'_>, out: &mut Columns<'_>) {
     divide_by_sums(call.isa, call, total);
     let (lines, head_dim) = (call.shape.lines(), call.shape.head_dim);
     for (query, rows) in total.out.chunks_exact(call.shape.group() * lines).enumerate() {
-        let to = out.row(query, out.range());
+        let to = out.row(query, 0..out.width());
         for (to, row) in to.chunks_exact_mut(head_dim).zip(rows.chunks_exact(lines)) {
             to.copy_from_slice(&flat(row)[..head_dim]);
         }

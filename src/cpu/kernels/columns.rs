@@ -6,12 +6,12 @@ use std::ops::Range;
 
 /// Some columns of all rows of a buffer. Who has them is the only one who does: they are neither cloned nor copied.
 pub(super) struct Columns<'a> {
-    /// Of the buffer.
+    /// The first of them, in the first row.
     start: *mut f32,
     rows: usize,
     /// From one row to the next.
     stride: usize,
-    range: Range<usize>,
+    width: usize,
     buffer: PhantomData<&'a mut [f32]>,
 }
 
@@ -27,34 +27,38 @@ impl<'a> Columns<'a> {
         assert!(width <= stride, "{width} columns in rows {stride} apart");
         let needed = rows.checked_sub(1).and_then(|last| last.checked_mul(stride)?.checked_add(width));
         assert!(rows == 0 || needed.is_some_and(|needed| needed <= buffer.len()), "room for {rows} rows of {width}");
-        Self { start: buffer.as_mut_ptr(), rows, stride, range: 0..width, buffer: PhantomData }
+        Self { start: buffer.as_mut_ptr(), rows, stride, width, buffer: PhantomData }
     }
 
     /// Hands out the first `count` of these columns, or as many as there are, and keeps the others.
     pub(super) fn take(&mut self, count: usize) -> Self {
-        let end = self.range.end.min(self.range.start.saturating_add(count));
-        let range = std::mem::replace(&mut self.range.start, end)..end;
-        Self { range, ..*self }
+        let width = count.min(self.width);
+        let taken = Self { width, ..*self };
+        // Where there are no rows, there need not be a buffer to point into.
+        self.start = self.start.wrapping_add(width);
+        self.width -= width;
+        taken
     }
 
     /// How many rows there are.
+    #[inline(always)]
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Which columns these are, counted from the first of the buffer.
-    pub(super) fn range(&self) -> Range<usize> {
-        self.range.clone()
+    /// How many columns there are.
+    #[inline(always)]
+    pub(super) fn width(&self) -> usize {
+        self.width
     }
 
-    /// Some of the columns of one row.
+    /// Some of the columns of one row, counted from the first of these columns.
     ///
     /// # Panics
-    /// Where these are not among the columns, or there is no such row.
+    /// Where there are no such columns, or no such row.
     #[inline(always)]
     pub(super) fn row(&mut self, row: usize, columns: Range<usize>) -> &mut [f32] {
-        assert!(row < self.rows && columns.start <= columns.end);
-        assert!(self.range.start <= columns.start && columns.end <= self.range.end);
+        assert!(row < self.rows && columns.start <= columns.end && columns.end <= self.width);
         // SAFETY: the row lies in the buffer as `new` asserted, since its columns are among those of then. The buffer is
         // borrowed exclusively for `'a`; `take` leaves every column to one owner, and this one is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride + columns.start), columns.len()) }
@@ -72,14 +76,13 @@ mod tests {
         let mut buffer = [0.0; 3 * 10 - 1];
         let mut rest = Columns::new(&mut buffer, 3, 10, 9);
         let mut parts: Vec<_> = [2, 0, 4, 9, 1].map(|count| rest.take(count)).into();
-        let ranges: Vec<_> = parts.iter().map(Columns::range).collect();
-        assert_eq!(ranges, [0..2, 2..2, 2..6, 6..9, 9..9]);
-        assert_eq!(rest.range(), 9..9);
+        let widths: Vec<_> = parts.iter().map(Columns::width).collect();
+        assert_eq!((widths, rest.width()), (vec![2, 0, 4, 3, 0], 0));
         std::thread::scope(|scope| {
             for (number, part) in (1..).zip(&mut parts) {
                 scope.spawn(move || {
                     for row in 0..3 {
-                        part.row(row, part.range()).iter_mut().for_each(|element| *element += number as f32);
+                        part.row(row, 0..part.width()).iter_mut().for_each(|element| *element += number as f32);
                     }
                 });
             }
@@ -96,9 +99,11 @@ mod tests {
         let refused = |columns: &mut Columns<'_>, row, range: Range<usize>| {
             catch_unwind(AssertUnwindSafe(|| columns.row(row, range).len())).is_err()
         };
-        assert!(refused(&mut first, 0, 3..5) && refused(&mut first, 2, 0..4));
-        assert!(refused(&mut second, 0, 3..5) && refused(&mut second, 0, 7..9));
-        assert!(!refused(&mut second, 1, 4..8) && !refused(&mut rest, 1, 8..10));
+        for part in [&mut first, &mut second] {
+            assert!(refused(part, 0, 3..5) && refused(part, 0, 5..5) && refused(part, 2, 0..4));
+            assert!(!refused(part, 1, 0..4) && !refused(part, 0, 4..4));
+        }
+        assert!(refused(&mut rest, 0, 0..3) && !refused(&mut rest, 1, 0..2));
         assert!(catch_unwind(|| Columns::new(&mut [0.0; 19], 2, 10, 10).rows()).is_err(), "no room");
         assert!(catch_unwind(|| Columns::new(&mut [0.0; 40], 2, 10, 11).rows()).is_err(), "rows overlap");
     }

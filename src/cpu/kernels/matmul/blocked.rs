@@ -25,13 +25,13 @@ const MOST_TILE_ROWS: usize = 6;
 /// Columns in a chunk: 6 rows of `x` take 24 kB, half a first-level cache.
 const CHUNK_COLS: usize = 1024;
 
-/// Fills columns of the product of all rows of `x` and the weights.
+/// Fills a product of all rows of `x` and all weights.
 pub(super) fn rows(isa: Isa, x: &[f32], cols: usize, weights: WeightSlice<'_>, out: &mut Columns<'_>) {
-    let (rows, lines) = (out.range(), cols.div_ceil(LANES));
+    let (rows, lines) = (out.width(), cols.div_ceil(LANES));
     with_scratch(BLOCK_ROWS * (lines + MOST_TILE_ROWS), |scratch| {
         let (block, unfinished) = scratch.split_at_mut(BLOCK_ROWS * lines);
-        for first in rows.clone().step_by(BLOCK_ROWS) {
-            let rows = first..rows.end.min(first + BLOCK_ROWS);
+        for first in (0..rows).step_by(BLOCK_ROWS) {
+            let rows = first..rows.min(first + BLOCK_ROWS);
             let weights = weights.slice(rows.start * cols..rows.end * cols);
             one_block(isa, x, cols, weights, out, rows, block, unfinished);
         }

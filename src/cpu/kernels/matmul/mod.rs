@@ -86,7 +86,7 @@ thread_local! {
     static ROUNDED: Cell<Activations> = Cell::default();
 }
 
-/// The columns of a product that one thread fills.
+/// The rows of a matrix that one thread multiplies with, and the columns of the product that these give.
 struct Task<'a> {
     weights: Weights<'a>,
     out: Columns<'a>,
@@ -105,8 +105,9 @@ fn divide<'a, const N: usize>(products: [Product<'a>; N], cols: usize, m: usize)
         let share = (weights.size() * pieces).div_ceil(bytes.max(1)).max(1);
         let step = rows.div_ceil(share).max(1).next_multiple_of(blocked::BLOCK_ROWS);
         let mut columns = Columns::new(out, m, stride, rows);
-        while !columns.range().is_empty() {
-            tasks.push(Task { weights, out: columns.take(step) });
+        for start in (0..rows).step_by(step) {
+            let out = columns.take(step);
+            tasks.push(Task { weights: weights.rows(start..start + out.width(), cols), out });
         }
     }
     tasks

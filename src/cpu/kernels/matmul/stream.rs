@@ -6,7 +6,7 @@ use super::tile::{Element, multiply, rows_from, write};
 use super::weights::WeightSlice;
 
 per_isa! {
-    /// Fills columns of the product of all rows of `x` and the weights.
+    /// Fills a product of all rows of `x` and all weights.
     pub(super) fn rows(simd, x: &[f32], cols: usize, weights: WeightSlice<'_>, out: &mut Columns<'_>) {
         match weights {
             WeightSlice::F32(weights) => few(simd, x, cols, weights, out),
@@ -39,10 +39,10 @@ fn tiles<S: Simd, W: Element, const M: usize, const N: usize>(
     weights: &[W],
     out: &mut Columns<'_>,
 ) {
-    let (m, rows) = (x.len() / cols, out.range());
-    for first in rows.clone().step_by(N) {
-        let w = rows_from::<W, N>(weights, cols, first, rows.end, 0..cols);
-        let columns = first..rows.end.min(first + N);
+    let (m, rows) = (x.len() / cols, out.width());
+    for first in (0..rows).step_by(N) {
+        let w = rows_from::<W, N>(weights, cols, first, rows, 0..cols);
+        let columns = first..rows.min(first + N);
         for start in (0..m).step_by(M) {
             let mut tile = [[simd.splat(0.0); N]; M];
             // The rows of the next tile lie right behind these. Asked for early, weights stream at 28 GB/s here where

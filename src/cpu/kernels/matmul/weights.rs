@@ -94,6 +94,14 @@ impl Weights<'_> {
         }
     }
 
+    /// Some of the rows of a matrix of `cols` columns. Of packed ones, the first must begin a panel.
+    pub(super) fn rows(&self, rows: Range<usize>, cols: usize) -> Self {
+        match self {
+            Self::Stored(weights) => Self::Stored(weights.slice(rows.start * cols..rows.end * cols)),
+            Self::Packed(panels) => Self::Packed(panels.slice(rows)),
+        }
+    }
+
     /// Bytes that the weights take.
     #[must_use]
     pub fn size(&self) -> usize {

@@ -24,12 +24,11 @@ const CHUNK_BYTES: usize = 16 * 1024;
 const AHEAD: usize = 64;
 
 per_dot_isa! {
-    /// Fills columns of the product of all rows of `x` and the weights. The first must begin a panel.
+    /// Fills a product of all rows of `x` and all weights.
     pub(in super::super) fn rows(dot, x: &Activations, weights: Panels<'_>, out: &mut Columns<'_>) {
-        let rows = out.range();
         let groups = (CACHED_BYTES / (x.blocks * size_of::<Panel>())).max(1);
-        for first in rows.clone().step_by(groups * PANEL_ROWS) {
-            let rows = first..rows.end.min(first + groups * PANEL_ROWS);
+        for first in (0..out.width()).step_by(groups * PANEL_ROWS) {
+            let rows = first..out.width().min(first + groups * PANEL_ROWS);
             for (start, count) in tiles(x.rows, D::LARGEST_TILE) {
                 match count {
                     1 => tile::<D, 1>(dot, x, start, weights, out, rows.clone()),

@@ -14,6 +14,9 @@ use super::source::Source;
 use super::tokenizer_config::TokenizerConfig;
 
 const FILE: &str = "chat_template.jinja";
+/// How an answer begins in ChatML, line feed included. Jinja drops the line feed that ends a template; a template that ends
+/// in this header as plain text would lose a part of it, and the model would see a prompt that it was never trained on.
+const CHATML_HEADER: &str = "<|im_start|>assistant\n";
 const LARGEST_TEMPLATE: u64 = 1 << 20;
 /// One turn of a conversation: an object with the fields that templates read, by the names that they are known by from
 /// chat APIs. `role` says who speaks (`system`, `user`, `assistant`, `tool`) and `content` what they say; there may be
@@ -100,8 +103,12 @@ impl ChatTemplate {
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
-        jinja::render(&self.source, &variables)
-            .map_err(|error| CheckpointError::Template { file: self.file.clone(), message: error.to_string() })
+        let mut text = jinja::render(&self.source, &variables)
+            .map_err(|error| CheckpointError::Template { file: self.file.clone(), message: error.to_string() })?;
+        if self.source.replace("\r\n", "\n").ends_with(CHATML_HEADER) {
+            text.push('\n');
+        }
+        Ok(text)
     }
 
     /// The text with which the template ends an assistant's message, such as `<|im_end|>\n`: what it writes between the

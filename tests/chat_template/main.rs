@@ -133,3 +133,15 @@ fn a_template_that_ends_nothing_has_no_ending() {
     assert_eq!(load("{{ messages[0].content }}</s>").assistant_ending(), None);
     assert_eq!(load("{{ raise_exception('no') }}").assistant_ending(), None);
 }
+
+#[test]
+fn a_header_that_ends_the_template_keeps_its_line_feed_and_other_text_does_not() {
+    for (template, expected) in [
+        ("<|im_start|>assistant\n", "<|im_start|>assistant\n"),
+        ("<|im_start|>assistant\r\n", "<|im_start|>assistant\n"),
+        ("<|im_start|>assistant", "<|im_start|>assistant"),
+        ("Assistant:\n", "Assistant:"),
+    ] {
+        assert_eq!(render(template, &ChatOptions::default()), expected, "{template:?}");
+    }
+}

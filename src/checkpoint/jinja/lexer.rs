@@ -9,22 +9,12 @@ use super::error::Error;
 use super::tokens::{Cursor, Token, TokenKind};
 
 pub(super) fn tokens(source: &str) -> Result<Vec<Token>, Error> {
-    // Jinja sees every line end as one line feed.
+    // Jinja sees every line end as one line feed, and not the last one.
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
-    let source = without_last_newline(&source);
+    let source = source.strip_suffix('\n').unwrap_or(&source);
     let mut lexer = Lexer { cursor: Cursor { rest: source, line: 1 }, starts_line: true, tokens: Vec::new() };
     lexer.run()?;
     Ok(lexer.tokens)
-}
-
-/// The line feed that ends a file is none of the template's, as in Jinja, if it follows a tag. After text it stays, unlike
-/// there: text at the end is what introduces an answer, and a header such as `<|im_start|>assistant` is complete only with
-/// it. No published template that we know of ends so.
-fn without_last_newline(source: &str) -> &str {
-    match source.strip_suffix('\n') {
-        Some(rest) if rest.ends_with("}}") || rest.ends_with("%}") || rest.ends_with("#}") => rest,
-        _ => source,
-    }
 }
 
 struct Lexer<'a> {

@@ -1,4 +1,4 @@
-//! Templates and what Jinja2 makes of them, as `tests/fixtures/templates.py` wrote it down.
+//! Templates and what Jinja2 makes of them, as `tests/golden/templates.py` wrote it down.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use loquent::checkpoint::{ChatMessage, ChatOptions};
 
 use crate::{checkpoint, load_from};
 
-const GOLDEN: &str = include_str!("../fixtures/templates/golden.json");
+const GOLDEN: &str = include_str!("../golden/templates.json");
 
 /// Templates by subject, with their text, or nothing where they fail.
 type Subjects = BTreeMap<String, Vec<(String, Option<String>)>>;

@@ -32,7 +32,7 @@ pub(super) fn each(count: usize, work: impl Fn(usize) + Sync) {
     });
 }
 
-/// What `work` makes of every index below `count`, in their order, made as [`each`] does.
+/// What `work` makes of every index below `count`, in their order, on all threads of the current pool.
 pub fn map<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let mut made: Vec<Option<T>> = (0..count).map(|_| None).collect();
     chunks(&mut made, 1, |index, made| made[0] = Some(work(index)));

@@ -43,6 +43,9 @@ pub struct Waiting {
     has_transcript: Has<Transcript>,
 }
 
+/// What is asked of a sequence that was let in and is queued again.
+type Again<'w> = (Entity, &'w Admitted, &'w mut Tokens, Has<Running>, Option<&'w Caches>);
+
 /// Ends a sequence for `reason`.
 pub(super) fn finish(commands: &mut Commands, sequence: Entity, reason: FinishReason) {
     commands.entity(sequence).remove::<(Queued, Running)>().insert(Finished(reason.clone()));
@@ -55,7 +58,7 @@ pub fn settle(
     mut commands: Commands,
     running: Query<(Entity, &Running)>,
     models: Query<(), With<ModelConfig>>,
-    mut again: Query<(Entity, &Admitted, &mut Tokens, Has<Running>, Option<&Caches>), With<Queued>>,
+    mut again: Query<Again, With<Queued>>,
 ) {
     for (sequence, admitted, mut tokens, is_running, caches) in &mut again {
         if admitted.0 == sequence {

@@ -1,8 +1,8 @@
-//! How much one call of [`advance`](super::advance) may do.
+//! How much one call of [`advance`](super::advance()) may do.
 
 use std::time::{Duration, Instant};
 
-/// How much [`advance`](super::advance) may do before it returns.
+/// How much [`advance`](super::advance()) may do before it returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
     /// To the end of the step.

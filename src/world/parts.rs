@@ -51,7 +51,6 @@ pub struct LayerParts<S: Storage> {
 }
 
 /// A layer's mixer, outside hot loops: on the entity, its type is the archetype.
-#[expect(clippy::large_enum_variant, reason = "one for each layer, while loading")]
 pub enum Mixer<S: Storage> {
     /// A state of fixed size.
     DeltaNet(DeltaNet<S>),

@@ -54,7 +54,7 @@ fn main() -> Result<(), LoadError> {
         world.resource::<Read>().0.clone()
     };
     let (sad, happy) = (stream("Tom was very sad"), stream("Tom was very happy"));
-    for strength in [-2.0, 0.0, 2.0] {
+    for strength in [-0.5, 0.0, 0.5] {
         world.resource_mut::<Push>().0 = happy.iter().zip(&sad).map(|(happy, sad)| strength * (happy - sad)).collect();
         println!("{strength:+}: Tom was{}", tell(&mut world, "Tom was", 30));
     }

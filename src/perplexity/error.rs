@@ -73,7 +73,7 @@ pub enum PerplexityError {
         model: String,
     },
     /// The worlds cut the text differently.
-    #[error("{first} and {second} are out of step: expected the same MaxRows and no other sequences in their worlds")]
+    #[error("{first} and {second} are out of step: expected the same Limits and no other sequences in their worlds")]
     OutOfStep {
         /// The first model's name.
         first: String,

@@ -78,30 +78,20 @@ pub fn fill_batch(
     runners.sort_unstable_by_key(|runner| runner.arrival);
     let chosen = loop {
         let (chosen, next) = share_rows(&runners, model, limits.rows.max(1), *turn);
-        let after = |runner: &Runner| {
-            let rows =
-                chosen.iter().find(|(index, _)| runners[*index].arrival == runner.arrival).map_or(0, |(_, rows)| *rows);
-            costs.get(runner.model).map_or(0, |cost| cost.of(runner.processed + rows))
+        let outgrown = limits.cache_bytes.map(|limit| (bytes_after(&runners, &chosen, &costs), limit));
+        let Some((needed, limit)) = outgrown.filter(|(needed, limit)| needed > limit) else {
+            *turn = next;
+            break chosen;
         };
-        let needed = runners.iter().map(after).fold(0, u64::saturating_add);
-        match limits.cache_bytes {
-            Some(limit) if needed > limit => {
-                let Some(last) = runners.pop() else { return };
-                let sequence = last.arrival.1;
-                if runners.is_empty() {
-                    finish(&mut commands, sequence, FinishReason::CacheFull { needed, limit });
-                    return;
-                }
-                if let Ok((_, _, mut tokens, ..)) = running.get_mut(sequence) {
-                    tokens.processed = 0;
-                }
-                commands.entity(sequence).remove::<(Running, Admitted)>().insert(Queued).despawn_related::<Caches>();
-            }
-            _ => {
-                *turn = next;
-                break chosen;
-            }
+        let Some(Runner { arrival: (_, last), .. }) = runners.pop() else { return };
+        if runners.is_empty() {
+            finish(&mut commands, last, FinishReason::CacheFull { needed, limit });
+            return;
         }
+        if let Ok((_, _, mut tokens, ..)) = running.get_mut(last) {
+            tokens.processed = 0;
+        }
+        commands.entity(last).remove::<(Running, Admitted)>().insert(Queued).despawn_related::<Caches>();
     };
     for (index, rows) in chosen {
         let Ok((sequence, _, tokens, _, logits_from)) = running.get(runners[index].arrival.1) else { continue };
@@ -110,6 +100,17 @@ pub fn fill_batch(
         let picks = tokens.processed + rows == tokens.len();
         batch.push(sequence, tokens.unread().take(rows), tokens.processed, logits_from, picks);
     }
+}
+
+/// What all caches take once those that are chosen have got their rows.
+fn bytes_after(runners: &[Runner], chosen: &[(usize, usize)], costs: &Query<&CacheCost>) -> u64 {
+    let mut positions: Vec<usize> = runners.iter().map(|runner| runner.processed).collect();
+    chosen.iter().for_each(|&(index, rows)| positions[index] += rows);
+    let bytes = runners
+        .iter()
+        .zip(positions)
+        .filter_map(|(runner, positions)| Some(costs.get(runner.model).ok()?.of(positions)));
+    bytes.fold(0, u64::saturating_add)
 }
 
 /// Which runners of `model` get how many of the `rows` of a step, and whose turn it was then.

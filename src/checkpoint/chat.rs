@@ -14,10 +14,11 @@ use super::source::Source;
 use super::tokenizer_config::TokenizerConfig;
 
 const FILE: &str = "chat_template.jinja";
-/// How an answer begins in ChatML, line feed included. Jinja drops the line feed that ends a template; a template that ends
-/// in this header as plain text would lose a part of it, and the model would see a prompt that it was never trained on.
-const CHATML_HEADER: &str = "<|im_start|>assistant\n";
 const LARGEST_TEMPLATE: u64 = 1 << 20;
+/// How an answer begins in ChatML, on a line of its own. Jinja drops the line feed that ends a template; a template that
+/// ends in this header as plain text would lose a part of it, and the model would see a prompt that it was never trained on.
+const CHATML_HEADER: &str = "<|im_start|>assistant";
+
 /// One turn of a conversation: an object with the fields that templates read, by the names that they are known by from
 /// chat APIs. `role` says who speaks (`system`, `user`, `assistant`, `tool`) and `content` what they say; there may be
 /// `tool_calls`, `tool_call_id`, `name`, `reasoning_content` and whatever else a template knows of.
@@ -105,7 +106,8 @@ impl ChatTemplate {
         );
         let mut text = jinja::render(&self.source, &variables)
             .map_err(|error| CheckpointError::Template { file: self.file.clone(), message: error.to_string() })?;
-        if self.source.replace("\r\n", "\n").ends_with(CHATML_HEADER) {
+        let last_line = self.source.strip_suffix('\n').map(|rest| rest.strip_suffix('\r').unwrap_or(rest));
+        if last_line.is_some_and(|line| line.ends_with(CHATML_HEADER)) {
             text.push('\n');
         }
         Ok(text)

@@ -16,7 +16,7 @@ use loquent::world::activations::Logits;
 use serde_json::json;
 
 use super::output::{Form, Output, PendingFile};
-use super::prompt::PromptArgs;
+use super::prompt::{PromptArgs, shown};
 use super::sampling::SamplingArgs;
 use super::{Backend, bench, interrupt, model, progress};
 
@@ -84,7 +84,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.limit_context(&mut checkpoint.config)?;
     let seed = args.sampling.seed();
     let sampler = Sampler::new(args.sampling.over(&checkpoint.generation), seed)?;
-    let rules = args.rules(&checkpoint);
+    let rules = args.rules(&checkpoint, &prompt);
     let form = match (args.json, &checkpoint.tokenizer) {
         (true, _) => Form::Json,
         (false, Some(_)) => Form::Text,
@@ -99,7 +99,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         world.resource_mut::<Profile>().start(trace.is_some());
     }
 
-    let mut output = Output::new(form, args.prompt.shown(&prompt));
+    let mut output = Output::new(form, shown(&prompt));
     world.init_resource::<Rest>();
     world.add_observer(|finished: On<SequenceFinished>, mut rest: ResMut<Rest>| rest.0.clone_from(&finished.text));
     let asked = rules.max_new_tokens.filter(|_| args.max_tokens.is_some());
@@ -145,9 +145,9 @@ impl Args {
     }
 
     /// When to stop.
-    fn rules(&self, checkpoint: &Checkpoint) -> StopRules {
+    fn rules(&self, checkpoint: &Checkpoint, prompt: &Prompt) -> StopRules {
         if !self.ignore_eos {
-            checkpoint.end_tokens(self.prompt.is_chat()).iter().for_each(|end| tracing::info!("{end}"));
+            checkpoint.end_tokens(prompt.is_chat()).iter().for_each(|end| tracing::info!("{end}"));
         }
         let usual = checkpoint.generation.max_new_tokens.unwrap_or(DEFAULT_NEW_TOKENS);
         let NewTokens(asked) = self.max_tokens.unwrap_or(NewTokens(Some(usual)));

@@ -45,16 +45,6 @@ impl PromptArgs {
         Ok(Prompt::chat(system.chain([ChatMessage::new("user", text)]).collect::<Vec<_>>()))
     }
 
-    /// Whether the text is a message of a conversation.
-    pub(super) fn is_chat(&self) -> bool {
-        self.chat
-    }
-
-    /// What the answer continues on the screen: nothing in a chat, nor where ids were given.
-    pub(super) fn shown(&self, prompt: &Prompt) -> String {
-        if let Prompt::Text(text) = prompt { text.clone() } else { String::new() }
-    }
-
     fn read_text(&self) -> anyhow::Result<String> {
         match (self.positional.as_ref().or(self.text.as_ref()), &self.file) {
             (Some(prompt), _) => Ok(prompt.clone()),
@@ -69,6 +59,11 @@ impl PromptArgs {
             }
         }
     }
+}
+
+/// What the answer continues on the screen: nothing in a chat, nor where ids were given.
+pub(super) fn shown(prompt: &Prompt) -> String {
+    if let Prompt::Text(text) = prompt { text.clone() } else { String::new() }
 }
 
 /// A token id, as it may stand between commas.

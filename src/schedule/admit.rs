@@ -4,6 +4,7 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::query::QueryData;
 
+use super::finish::finish;
 use super::prompt;
 use crate::checkpoint::{ChatTemplate, ModelConfig, Tokenizer};
 use crate::world::cache::{Caches, OfLayer, OfSequence};
@@ -12,9 +13,7 @@ use crate::world::limits::{CacheCost, Limits};
 use crate::world::model::GenerationDefaults;
 use crate::world::refusal::Refusal;
 use crate::world::sampler::Sampler;
-use crate::world::sequence::{
-    Admitted, Arrival, FinishReason, Finished, OfModel, Prompt, Queued, Running, SequenceFinished, StopRules, Tokens,
-};
+use crate::world::sequence::{Admitted, Arrival, FinishReason, OfModel, Prompt, Queued, Running, StopRules, Tokens};
 use crate::world::transcript::Transcript;
 
 /// What admission asks of a model.
@@ -46,12 +45,6 @@ pub struct Waiting {
 /// What is asked of a sequence that was let in and is queued again.
 type Again<'w> = (Entity, &'w Admitted, &'w mut Tokens, Has<Running>, Option<&'w Caches>);
 
-/// Ends a sequence for `reason`.
-pub(super) fn finish(commands: &mut Commands, sequence: Entity, reason: FinishReason) {
-    commands.entity(sequence).remove::<(Queued, Running)>().insert(Finished(reason.clone()));
-    commands.trigger(SequenceFinished { sequence, reason, text: String::new() });
-}
-
 /// Ends the sequences whose model is no more, and looks at those that are queued again: a clone, which a
 /// [`Prompt`] queues like any other, goes on where the original was; one that was let in itself is told no.
 pub fn settle(
@@ -62,7 +55,7 @@ pub fn settle(
 ) {
     for (sequence, admitted, mut tokens, is_running, caches) in &mut again {
         if admitted.0 == sequence {
-            finish(&mut commands, sequence, FinishReason::Refused(Refusal::AlreadyBegun));
+            finish(&mut commands, sequence, FinishReason::Refused(Refusal::AlreadyBegun), String::new());
         } else if is_running && caches.is_none_or(RelationshipTarget::is_empty) {
             // Cloned without its caches: it reads again.
             tokens.processed = 0;
@@ -72,7 +65,7 @@ pub fn settle(
         }
     }
     for (sequence, _) in running.iter().filter(|(_, running)| !models.contains(running.model)) {
-        finish(&mut commands, sequence, FinishReason::ModelDespawned);
+        finish(&mut commands, sequence, FinishReason::ModelDespawned, String::new());
     }
 }
 
@@ -108,7 +101,7 @@ pub fn admit_queued(
         let (begun, model) = match begun {
             Ok(begun) => begun,
             Err(refusal) => {
-                finish(&mut commands, sequence.entity, FinishReason::Refused(refusal));
+                finish(&mut commands, sequence.entity, FinishReason::Refused(refusal), String::new());
                 continue;
             }
         };
@@ -119,7 +112,7 @@ pub fn admit_queued(
             if count > 0 {
                 break;
             }
-            finish(&mut commands, sequence.entity, FinishReason::CacheFull { needed, limit });
+            finish(&mut commands, sequence.entity, FinishReason::CacheFull { needed, limit }, String::new());
             continue;
         }
         (count, bytes) = (count + 1, bytes.saturating_add(needed));

@@ -2,9 +2,10 @@
 
 use bevy_ecs::prelude::*;
 
+use super::finish::finish;
 use super::sample::Picks;
 use crate::world::batch::Batch;
-use crate::world::sequence::{FinishReason, Finished, Running, SequenceFinished, TokenGenerated, Tokens};
+use crate::world::sequence::{FinishReason, Running, TokenGenerated, Tokens};
 use crate::world::transcript::Transcript;
 
 /// Counts the rows of this step as processed.
@@ -44,8 +45,7 @@ pub fn emit_picks(
         }
         if let Some(reason) = reason {
             let text = transcript.map(|mut transcript| transcript.finish()).unwrap_or_default();
-            commands.entity(sequence).remove::<Running>().insert(Finished(reason.clone()));
-            commands.trigger(SequenceFinished { sequence, reason, text });
+            finish(&mut commands, sequence, reason, text);
         }
     }
 }

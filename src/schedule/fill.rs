@@ -3,7 +3,7 @@
 
 use bevy_ecs::prelude::*;
 
-use super::admit::finish;
+use super::finish::finish;
 use crate::checkpoint::ModelConfig;
 use crate::world::batch::Batch;
 use crate::world::cache::Caches;
@@ -85,7 +85,7 @@ pub fn fill_batch(
         };
         let Some(Runner { arrival: (_, last), .. }) = runners.pop() else { return };
         if runners.is_empty() {
-            finish(&mut commands, last, FinishReason::CacheFull { needed, limit });
+            finish(&mut commands, last, FinishReason::CacheFull { needed, limit }, String::new());
             return;
         }
         if let Ok((_, _, mut tokens, ..)) = running.get_mut(last) {

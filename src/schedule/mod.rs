@@ -5,6 +5,7 @@ mod advance;
 mod budget;
 mod emit;
 mod fill;
+mod finish;
 pub mod profile;
 mod prompt;
 mod sample;

@@ -81,15 +81,21 @@ fn any_number_of_threads_gives_the_same_logits() {
     }
 }
 
+/// A greedy sequence that has taken eight steps.
+fn begin(world: &mut World, prompt: &[u32], new: usize) -> Entity {
+    let sequence = spawn(world, prompt, new);
+    for _ in 0..8 {
+        advance(world, Budget::Step);
+    }
+    sequence
+}
+
 #[test]
 fn clones_go_on_as_the_original_would_beside_it_or_after_it() {
     let mut world = default_world(&fixtures()[0]);
     let prompt = some_prompt(17, vocab_size(&mut world));
     let expected = generate(&mut world, &prompt, 20);
-    let original = spawn(&mut world, &prompt, 20);
-    for _ in 0..8 {
-        advance(&mut world, Budget::Step);
-    }
+    let original = begin(&mut world, &prompt, 20);
     let [beside, after] = [(); 2].map(|()| {
         let fork = world.spawn_empty().id();
         EntityCloner::build_opt_out(&mut world).linked_cloning(true).clone_entity(original, fork);
@@ -114,10 +120,7 @@ fn a_clone_without_its_caches_reads_again() {
     let mut world = default_world(&fixtures()[0]);
     let prompt = some_prompt(17, vocab_size(&mut world));
     let expected = generate(&mut world, &prompt, 20);
-    let original = spawn(&mut world, &prompt, 20);
-    for _ in 0..8 {
-        advance(&mut world, Budget::Step);
-    }
+    let original = begin(&mut world, &prompt, 20);
     let fork = world.entity_mut(original).clone_and_spawn();
     assert!(world.get::<Caches>(fork).is_none_or(RelationshipTarget::is_empty));
     run(&mut world, Budget::Step);
@@ -132,21 +135,14 @@ fn forks_that_draw_otherwise_do_not_disturb_each_other() {
         let mut world = default_world(&fixtures()[0]);
         let prompt = some_prompt(prompt_tokens, vocab_size(&mut world));
         // What each makes alone, beginning to draw after the same eight tokens.
-        let begin = |world: &mut World| {
-            let sequence = spawn(world, &prompt, 60);
-            for _ in 0..8 {
-                advance(world, Budget::Step);
-            }
-            sequence
-        };
         let alone = [1, 2].map(|seed| {
-            let sequence = begin(&mut world);
+            let sequence = begin(&mut world, &prompt, 60);
             world.entity_mut(sequence).insert(draw(seed));
             run(&mut world, Budget::Step);
             take(&mut world, sequence)
         });
         assert_ne!(alone[0], alone[1]);
-        let original = begin(&mut world);
+        let original = begin(&mut world, &prompt, 60);
         let fork = world.spawn_empty().id();
         EntityCloner::build_opt_out(&mut world).linked_cloning(true).clone_entity(original, fork);
         world.entity_mut(original).insert(draw(1));

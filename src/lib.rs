@@ -30,6 +30,8 @@
 pub mod checkpoint;
 pub mod convert;
 pub mod cpu;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod inspect;
 mod load;
 pub mod perplexity;

@@ -1,0 +1,7 @@
+//! The GPU backend.
+
+pub mod context;
+pub mod shader;
+pub mod variant;
+
+pub use context::GpuContext;

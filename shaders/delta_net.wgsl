@@ -58,7 +58,7 @@ var<workgroup> decays: array<f32, CHUNK>;
 var<workgroup> betas: array<f32, ROWS>;
 var<workgroup> carry: array<f32, ROWS>;
 var<workgroup> recall: array<f32, ROWS * CHUNK>;
-var<workgroup> read: array<f32, ROWS * CHUNK>;
+var<workgroup> reading: array<f32, ROWS * CHUNK>;
 var<workgroup> keep: array<f32, CHUNK>;
 
 struct Place {
@@ -216,7 +216,7 @@ fn run_piece(place: Place, row: u32, start: u32, count: u32, thread: u32) {
                 sum += partial[thread + l];
             }
             if of_query {
-                read[t * CHUNK + i] = sum;
+                reading[t * CHUNK + i] = sum;
             } else {
                 recall[t * CHUNK + i] = sum;
             }
@@ -235,7 +235,7 @@ fn run_piece(place: Place, row: u32, start: u32, count: u32, thread: u32) {
                     carry[at - start] = weight;
                 } else {
                     recall[(at - start) * CHUNK + thread] *= weight;
-                    read[(at - start) * CHUNK + thread] *= weight;
+                    reading[(at - start) * CHUNK + thread] *= weight;
                 }
             }
         }
@@ -287,11 +287,11 @@ fn run_piece(place: Place, row: u32, start: u32, count: u32, thread: u32) {
             for (var i = 0u; i < start + t; i++) {
                 let before = memory[pseudo_value_at(place, i) + column];
                 error = fma(before, -recall[t * CHUNK + i], error);
-                sum = fma(before, read[t * CHUNK + i], sum);
+                sum = fma(before, reading[t * CHUNK + i], sum);
             }
             let pseudo_value = error * betas[t];
             memory[pseudo_value_at(place, start + t) + column] = pseudo_value;
-            answered[t * VALUE + column] = fma(pseudo_value, read[t * CHUNK + start + t], sum);
+            answered[t * VALUE + column] = fma(pseudo_value, reading[t * CHUNK + start + t], sum);
         }
     }
     workgroupBarrier();

@@ -13,9 +13,9 @@ use crate::cpu::{self, Cpu, Isa, Numerics, PackError, Workers, WorkersError};
 use crate::schedule::{self, Turn};
 use crate::world::layer::LayerIndex;
 use crate::world::model::GenerationDefaults;
-use crate::world::parts::ModelParts;
+use crate::world::parts::{LayerParts, ModelParts};
 use crate::world::role::{MatrixRole, VectorRole};
-use crate::world::storage::{MapTensors, Mapped, Shape, Shapes, StoredVector};
+use crate::world::storage::{MapTensors, Mapped, Shape, Shapes, Storage, StoredVector};
 
 /// Loads the model in `directory`, in Hugging Face form or converted, into `world`: checks its files, brings its weights
 /// into the form that the CPU's kernels read, and installs the schedules where they are not yet. Returns the model entity.
@@ -42,7 +42,7 @@ pub fn load(world: &mut World, directory: impl AsRef<Path>, options: LoadOptions
 }
 
 /// How a model is loaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadOptions {
     /// Threads that compute, the calling one included; 0, the default, is one for each core. A world that has [`Workers`]
@@ -52,6 +52,9 @@ pub struct LoadOptions {
     pub isa: Isa,
     /// How weights of four bits are multiplied.
     pub numerics: Numerics,
+    /// A device that the host has opened, to compute on.
+    #[cfg(feature = "gpu")]
+    pub device: Option<crate::gpu::GpuContext>,
 }
 
 impl LoadOptions {
@@ -65,6 +68,13 @@ impl LoadOptions {
     #[must_use]
     pub fn isa(self, isa: Isa) -> Self {
         Self { isa, ..self }
+    }
+
+    /// On this device.
+    #[cfg(feature = "gpu")]
+    #[must_use]
+    pub fn device(self, device: crate::gpu::GpuContext) -> Self {
+        Self { device: Some(device), ..self }
     }
 
     /// With these numerics.
@@ -87,16 +97,32 @@ pub enum LoadError<E = CheckpointError> {
     /// There is no memory for the weights.
     #[error(transparent)]
     Pack(PackError),
+    /// The device cannot take them.
+    #[cfg(feature = "gpu")]
+    #[error(transparent)]
+    Device(crate::gpu::DeviceError),
 }
 
 /// A model that was opened, checked and packed, and is in no world yet.
 pub struct LoadedModel {
     config: ModelConfig,
-    parts: ModelParts<Cpu>,
+    form: Form,
     text: TextSide,
     workers: Workers,
-    packed_bytes: usize,
     bytes_per_token: usize,
+}
+
+/// The form that a backend's kernels read.
+enum Form {
+    Cpu {
+        parts: ModelParts<Cpu>,
+        packed_bytes: usize,
+    },
+    #[cfg(feature = "gpu")]
+    Gpu {
+        parts: ModelParts<crate::gpu::Gpu>,
+        model: Box<crate::gpu::GpuModel>,
+    },
 }
 
 /// What turns text into tokens and back, and what a model's makers generate with.
@@ -155,8 +181,8 @@ impl LoadedModel {
         // An embedding that is not the head as well is read a row a token.
         let rows_only = mapped.ends.lm_head.as_ref().map_or(0, |_| mapped.ends.embed_tokens.bytes().len());
         let bytes_per_token = reader.bytes - rows_only;
-        let (parts, packed_bytes) = cpu::pack(mapped, &workers, options.numerics).map_err(LoadError::Pack)?;
-        Ok(Self { config: config.clone(), parts, text: TextSide::default(), workers, packed_bytes, bytes_per_token })
+        let form = Form::of(config, mapped, &workers, &options)?;
+        Ok(Self { config: config.clone(), form, text: TextSide::default(), workers, bytes_per_token })
     }
 
     /// The model's dimensions.
@@ -174,7 +200,10 @@ impl LoadedModel {
     /// How it computes in fact: without weights of four bits, there is nothing to make fast.
     #[must_use]
     pub fn numerics(&self) -> Numerics {
-        if self.packed_bytes > 0 { Numerics::Fast } else { Numerics::Exact }
+        match self.form {
+            Form::Cpu { packed_bytes: 1.., .. } => Numerics::Fast,
+            _ => Numerics::Exact,
+        }
     }
 
     /// Moves the model into `world`: an entity for it and a child for each layer. Installs the schedules and the CPU's
@@ -185,9 +214,8 @@ impl LoadedModel {
             world.insert_resource(self.workers);
         }
         cpu::add_systems(world);
-        let Self { config, parts: ModelParts { ends, layers }, text, .. } = self;
-        let of_cpu = (cpu::cache_cost(&config), RopeTable::of(&config));
-        let mut model = world.spawn((config, ends, text.defaults, of_cpu, Turn::default()));
+        let Self { config, form, text, .. } = self;
+        let mut model = world.spawn((config, text.defaults, Turn::default()));
         if let Some(tokenizer) = text.tokenizer {
             model.insert(tokenizer);
         }
@@ -195,10 +223,48 @@ impl LoadedModel {
             model.insert(template);
         }
         let model = model.id();
-        for (index, parts) in layers.into_iter().enumerate() {
-            parts.insert(&mut world.spawn((LayerIndex(index), ChildOf(model))));
-        }
+        form.insert(world, model);
         model
+    }
+}
+
+impl Form {
+    fn of<E>(
+        config: &ModelConfig,
+        mapped: ModelParts<Mapped>,
+        workers: &Workers,
+        options: &LoadOptions,
+    ) -> Result<Self, LoadError<E>> {
+        #[cfg(feature = "gpu")]
+        if let Some(context) = &options.device {
+            let (model, parts) = crate::gpu::GpuModel::new(config, &mapped, context).map_err(LoadError::Device)?;
+            return Ok(Self::Gpu { parts, model: Box::new(model) });
+        }
+        let (parts, packed_bytes) = cpu::pack(mapped, workers, options.numerics).map_err(LoadError::Pack)?;
+        Ok(Self::Cpu { parts, packed_bytes })
+    }
+
+    /// Puts everything that a backend needs on the model entity and on its layers.
+    fn insert(self, world: &mut World, model: Entity) {
+        let Some(config) = world.get::<ModelConfig>(model).cloned() else { return };
+        match self {
+            Self::Cpu { parts: ModelParts { ends, layers }, .. } => {
+                world.entity_mut(model).insert((ends, cpu::cache_cost(&config), RopeTable::of(&config)));
+                insert_layers(world, model, layers);
+            }
+            #[cfg(feature = "gpu")]
+            Self::Gpu { parts: ModelParts { ends, layers }, model: on_device } => {
+                crate::gpu::add_systems(world);
+                world.entity_mut(model).insert((ends, crate::gpu::cache_cost(&config), *on_device));
+                insert_layers(world, model, layers);
+            }
+        }
+    }
+}
+
+fn insert_layers<S: Storage>(world: &mut World, model: Entity, layers: Vec<LayerParts<S>>) {
+    for (index, parts) in layers.into_iter().enumerate() {
+        parts.insert(&mut world.spawn((LayerIndex(index), ChildOf(model))));
     }
 }
 

@@ -3,6 +3,7 @@
 use bevy_ecs::prelude::*;
 
 use crate::checkpoint::{DeltaNetConfig, ModelConfig};
+use crate::world::attention::Attention;
 use crate::world::cache::{DeltaState, KvCache, OfLayer};
 use crate::world::delta_net::DeltaNet;
 use crate::world::limits::CacheCost;
@@ -20,13 +21,14 @@ pub fn fill_caches(
     layers: Query<&ChildOf>,
     new: Query<(Entity, &OfLayer), New>,
     delta_nets: Query<(), With<DeltaNet<Cpu>>>,
+    attentions: Query<(), With<Attention<Cpu>>>,
 ) {
     for (cache, layer) in &new {
         let Ok(config) = layers.get(layer.0).and_then(|model| configs.get(model.0)) else { continue };
         if delta_nets.contains(layer.0) {
             let [state, rows, inputs] = delta_parts(&config.delta_net).map(|len| vec![0.0; len].into());
             commands.entity(cache).insert(DeltaState::<Cpu>::new(state, rows, inputs));
-        } else {
+        } else if attentions.contains(layer.0) {
             commands.entity(cache).insert(KvCache::<Cpu>::default());
         }
     }

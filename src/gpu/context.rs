@@ -16,13 +16,26 @@ struct Shared {
     info: wgpu::AdapterInfo,
     device: wgpu::Device,
     queue: wgpu::Queue,
+    checks: bool,
 }
 
 impl GpuContext {
     /// A device that a host has opened on the adapter of `info`.
     #[must_use]
     pub fn from_device(info: wgpu::AdapterInfo, device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self { shared: Arc::new(Shared { info, device, queue }) }
+        Self { shared: Arc::new(Shared { info, device, queue, checks: false }) }
+    }
+
+    /// The same device, on which shaders also check what is proven: that loops end. For tests and for bugs.
+    #[must_use]
+    pub fn checked(&self) -> Self {
+        let Shared { info, device, queue, .. } = &*self.shared;
+        let shared = Shared { info: info.clone(), device: device.clone(), queue: queue.clone(), checks: true };
+        Self { shared: Arc::new(shared) }
+    }
+
+    pub(super) fn checks(&self) -> bool {
+        self.shared.checks
     }
 
     /// What the adapter says of itself.
@@ -41,6 +54,123 @@ impl GpuContext {
     #[must_use]
     pub fn queue(&self) -> &wgpu::Queue {
         &self.shared.queue
+    }
+}
+
+/// What went wrong on a device, and what was asked of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// Something does not fit the largest binding.
+    #[error("{what} take {needed} bytes: expected at most {limit}, the largest binding of the device")]
+    BindingTooSmall {
+        /// What it is.
+        what: String,
+        /// Its bytes.
+        needed: u64,
+        /// What a binding may have.
+        limit: u64,
+    },
+    /// There is no memory on the device.
+    #[error("no memory on {adapter} for {what}: {bytes} bytes were asked for")]
+    OutOfMemory {
+        /// Where.
+        adapter: String,
+        /// What for.
+        what: String,
+        /// How much.
+        bytes: u64,
+    },
+    /// The device answers no more.
+    #[error("{adapter} was lost while {doing}")]
+    Lost {
+        /// Which.
+        adapter: String,
+        /// What was asked of it.
+        doing: String,
+    },
+    /// It refuses what it was told, which is a bug here or in its driver.
+    #[error("{adapter} refuses {what}: {message}")]
+    Refused {
+        /// Which.
+        adapter: String,
+        /// What was asked of it.
+        what: String,
+        /// Its words.
+        message: String,
+    },
+}
+
+/// Our own errors, kept apart from those of a host that uses the device as well.
+pub(super) struct Scopes<'a> {
+    context: &'a GpuContext,
+    scopes: [wgpu::ErrorScopeGuard; 3],
+}
+
+impl Scopes<'_> {
+    /// What went wrong since, where `what` and `bytes` were asked for.
+    pub(super) fn close(self, what: &str, bytes: u64) -> Result<(), DeviceError> {
+        let adapter = || self.context.info().name.clone();
+        let mut first = Ok(());
+        for scope in self.scopes.into_iter().rev() {
+            let Some(error) = pollster::block_on(scope.pop()) else { continue };
+            let error = match error {
+                wgpu::Error::OutOfMemory { .. } => {
+                    DeviceError::OutOfMemory { adapter: adapter(), what: what.to_owned(), bytes }
+                }
+                wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+                    DeviceError::Refused { adapter: adapter(), what: what.to_owned(), message: description }
+                }
+            };
+            first = first.and(Err(error));
+        }
+        first
+    }
+}
+
+impl GpuContext {
+    /// The largest binding, which is also no larger than the largest buffer.
+    #[must_use]
+    pub fn binding_bytes(&self) -> u64 {
+        let limits = self.device().limits();
+        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 4 * 4
+    }
+
+    /// Catches errors until it is closed.
+    pub(super) fn catch(&self) -> Scopes<'_> {
+        use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
+        let scopes = [OutOfMemory, Internal, Validation].map(|filter| self.device().push_error_scope(filter));
+        Scopes { context: self, scopes }
+    }
+
+    /// A buffer for `what`.
+    pub(super) fn buffer(
+        &self,
+        what: &str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer, DeviceError> {
+        let size = bytes.max(16).next_multiple_of(16);
+        let limit = self.device().limits().max_buffer_size;
+        if size > limit {
+            return Err(DeviceError::BindingTooSmall { what: what.to_owned(), needed: size, limit });
+        }
+        let scopes = self.catch();
+        let descriptor = wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false };
+        let buffer = self.device().create_buffer(&descriptor);
+        scopes.close(what, size)?;
+        Ok(buffer)
+    }
+
+    /// Waits until the device has done all that it was told.
+    pub(super) fn wait(&self, doing: &str) -> Result<(), DeviceError> {
+        self.poll(wgpu::PollType::wait_indefinitely(), doing)
+    }
+
+    /// Looks what the device has done, or waits for it.
+    pub(super) fn poll(&self, how: wgpu::PollType, doing: &str) -> Result<(), DeviceError> {
+        let lost = |_| DeviceError::Lost { adapter: self.info().name.clone(), doing: doing.to_owned() };
+        self.device().poll(how).map(|_| ()).map_err(lost)
     }
 }
 

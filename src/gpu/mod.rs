@@ -1,7 +1,117 @@
-//! The GPU backend.
+//! The GPU backend: the same schedule in WGSL, through wgpu, on Metal, Vulkan and DX12. Systems record; one submits.
+//!
+//! | set | system |
+//! |---|---|
+//! | `Admit` | [`caches::fill_caches`] |
+//! | `Embed` | [`embed::embed_tokens`] |
+//! | `MixerNorm` | within `Mixer` |
+//! | `Mixer` | [`layers::mix_with_delta_net`] or [`layers::mix_with_attention`] |
+//! | `MlpNorm` | within `Mlp` |
+//! | `Mlp` | [`layers::run_mlp`] |
+//! | `Head` | [`head::compute_logits`] |
+//! | `Await` | [`head::await_answer`] |
+//! | `Sample` | within `Head`; [`head::pick_from_host_logits`] where a host wants the logits |
+//!
+//! What a device is told is data first: [`plan`] makes a [`recording`] when the shape of a batch changes, and [`step`] sends
+//! what the systems of a step enqueue of it.
 
+mod buffers;
+pub mod caches;
 pub mod context;
+pub mod embed;
+pub mod head;
+pub mod layers;
+pub mod layout;
+pub mod model;
+mod pipelines;
+pub mod plan;
+pub mod pool;
+mod readback;
+pub mod recording;
 pub mod shader;
+pub mod step;
+mod table;
+pub mod upload;
 pub mod variant;
 
-pub use context::GpuContext;
+use std::convert::Infallible;
+
+use bevy_ecs::prelude::*;
+
+pub use context::{DeviceError, GpuContext};
+pub use model::{GpuModel, cache_cost};
+pub use step::{GpuStep, HostDispatch, Recorder, Tap, Tapped};
+
+use crate::schedule::{BeginStep, EndStep, LayerPass, LayerSystems, LeaveStep, StepSystems, admit_queued, fill_batch};
+use crate::world::activations::Residual;
+use crate::world::parts::ModelParts;
+use crate::world::storage::{MapTensors, Storage};
+
+/// Tensors on a device: where each is in its buffers.
+#[derive(Clone, Copy, Debug)]
+pub struct Gpu;
+
+impl Storage for Gpu {
+    type Matrix = layout::Matrix;
+    type Vector = layout::Vector;
+    type Rows = recording::Buffer;
+    type DeltaBlock = pool::Slot;
+    type KvBlock = pool::Slot;
+}
+
+/// Places are numbers.
+struct Copied;
+
+impl MapTensors<Gpu, Gpu> for Copied {
+    type Error = Infallible;
+
+    fn matrix(&mut self, _: &str, matrix: &layout::Matrix) -> Result<layout::Matrix, Infallible> {
+        Ok(*matrix)
+    }
+
+    fn vector(&mut self, _: &str, vector: &layout::Vector) -> Result<layout::Vector, Infallible> {
+        Ok(*vector)
+    }
+}
+
+impl ModelParts<Gpu> {
+    /// The same places.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let Ok(copy) = self.map(&mut Copied);
+        copy
+    }
+}
+
+/// Adds the GPU's systems to the sets that [`install`](crate::schedule::install) made, unless they are there.
+pub fn add_systems(world: &mut World) {
+    if world.contains_resource::<Residual<Gpu>>() {
+        return;
+    }
+    world.insert_resource(Residual::<Gpu>(recording::Buffer::Residual));
+    world.init_resource::<GpuStep>();
+    world.init_resource::<Recorder>();
+    if !world.contains_resource::<Messages<Tapped>>() {
+        bevy_ecs::message::MessageRegistry::register_message::<Tapped>(world);
+    }
+    world.schedule_scope(BeginStep, |_, schedule| {
+        let fill_caches = caches::fill_caches.after(admit_queued).before(fill_batch);
+        schedule.add_systems((fill_caches.in_set(StepSystems::Admit), embed::embed_tokens.in_set(StepSystems::Embed)));
+    });
+    world.schedule_scope(LayerPass, |_, schedule| {
+        schedule.add_systems((
+            (layers::mix_with_delta_net, layers::mix_with_attention).chain().in_set(LayerSystems::Mixer),
+            layers::run_mlp.in_set(LayerSystems::Mlp),
+        ));
+    });
+    world.schedule_scope(EndStep, |_, schedule| {
+        schedule.add_systems((
+            head::compute_logits.in_set(StepSystems::Head),
+            head::await_answer.in_set(StepSystems::Await),
+            head::pick_from_host_logits.in_set(StepSystems::Sample),
+        ));
+    });
+    world.schedule_scope(LeaveStep, |_, schedule| {
+        schedule.add_systems(layers::submit_recorded);
+    });
+}

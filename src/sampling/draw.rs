@@ -8,7 +8,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use super::filters::Candidate;
 
 /// Random numbers that depend on nothing but their seed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Random(ChaCha8Rng);
 
 impl Random {
@@ -19,7 +19,7 @@ impl Random {
     }
 
     /// One of the 2⁵³ numbers of equal distance in [0, 1).
-    fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 }

@@ -67,7 +67,9 @@ impl Sampling {
         check("frequency_penalty", self.frequency_penalty, "a finite number", true)
     }
 
-    pub(super) fn has_penalties(&self) -> bool {
+    /// Whether what was there before counts.
+    #[must_use]
+    pub fn has_penalties(&self) -> bool {
         self.repetition_penalty != 1.0 || self.presence_penalty != 0.0 || self.frequency_penalty != 0.0
     }
 }

@@ -10,7 +10,7 @@ use crate::checkpoint::{ChatTemplate, ModelConfig, Tokenizer};
 use crate::world::cache::{Caches, OfLayer, OfSequence};
 use crate::world::layer::LayerIndex;
 use crate::world::limits::{CacheCost, Limits};
-use crate::world::model::GenerationDefaults;
+use crate::world::model::{GenerationDefaults, Unavailable};
 use crate::world::refusal::Refusal;
 use crate::world::sampler::Sampler;
 use crate::world::sequence::{Admitted, Arrival, FinishReason, OfModel, Prompt, Queued, Running, StopRules, Tokens};
@@ -26,6 +26,7 @@ pub struct Model {
     tokenizer: Option<&'static Tokenizer>,
     chat_template: Option<&'static ChatTemplate>,
     children: &'static Children,
+    unavailable: Has<Unavailable>,
 }
 
 /// What admission asks of a sequence that waits.
@@ -96,6 +97,9 @@ pub fn admit_queued(
     for mut sequence in waiting {
         if count >= limits.running.max(1) {
             break;
+        }
+        if choose(&models, sequence.of_model).is_ok_and(|model| model.unavailable) {
+            continue;
         }
         let begun = choose(&models, sequence.of_model).and_then(|model| Ok((begin(&model, &mut sequence)?, model)));
         let (begun, model) = match begun {

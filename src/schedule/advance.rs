@@ -2,14 +2,15 @@
 
 use bevy_ecs::prelude::*;
 
+use super::awaited::Awaited;
 use super::budget::{Budget, Meter};
 use super::profile;
-use super::sets::{BeginStep, EndStep, LayerPass};
+use super::sets::{BeginStep, EndStep, LayerPass, LeaveStep};
 use crate::checkpoint::ModelConfig;
 use crate::world::batch::Batch;
 use crate::world::cursor::{Cursor, HeadPiece};
 use crate::world::layer::{ActiveLayer, LayerIndex};
-use crate::world::model::ActiveModel;
+use crate::world::model::{ActiveModel, Unavailable};
 use crate::world::sequence::{Queued, Running, Tokens};
 
 /// Where [`advance`] left off.
@@ -20,6 +21,8 @@ pub enum Progress {
     Idle,
     /// The budget is spent inside a step; the next call goes on from there.
     Suspended,
+    /// A device has been told what to do and has not answered yet: there is nothing to do before it has.
+    Waiting,
     /// A step is done: every sequence in its batch has moved on.
     StepDone,
 }
@@ -33,9 +36,10 @@ pub fn advance(world: &mut World, budget: Budget) -> Progress {
     super::install(world);
     profile::instrument(world);
     let mut meter = Meter::new(budget);
+    world.resource_mut::<Awaited>().may_wait = budget == Budget::Step;
     if *world.resource::<Cursor>() != Cursor::Begin && active_model(world).is_none() {
         // The step's model was despawned; its sequences learn of it when the next step begins.
-        world.insert_resource(Cursor::Begin);
+        give_up(world);
     }
     if *world.resource::<Cursor>() == Cursor::Begin {
         world.run_schedule(BeginStep);
@@ -47,12 +51,19 @@ pub fn advance(world: &mut World, budget: Budget) -> Progress {
     let Some((layers, vocab_size)) = active_model(world) else { return Progress::Idle };
     if let Cursor::Layer(next) = *world.resource::<Cursor>() {
         if !pass_over_layers(world, &layers, next, &mut meter) {
+            world.run_schedule(LeaveStep);
             return Progress::Suspended;
         }
         let wanted = world.resource::<Batch>().logit_rows().count();
         world.insert_resource(Cursor::Head(HeadPiece::first(wanted, meter.head_slice(), vocab_size)));
     }
-    if run_head(world, &mut meter) { Progress::StepDone } else { Progress::Suspended }
+    run_head(world, &mut meter)
+}
+
+/// The next call begins a new step.
+fn give_up(world: &mut World) {
+    world.insert_resource(Cursor::Begin);
+    world.insert_resource(Awaited::default());
 }
 
 /// The layer entities of the step's model in order, and its vocabulary's size.
@@ -67,7 +78,8 @@ fn active_model(world: &mut World) -> Option<(Vec<Entity>, usize)> {
 fn is_waited_for(world: &mut World) -> bool {
     let runs =
         world.query_filtered::<&Tokens, With<Running>>().iter(world).any(|tokens| tokens.unread().next().is_some());
-    let has_model = world.query::<&ModelConfig>().iter(world).next().is_some();
+    let mut models = world.query_filtered::<&ModelConfig, Without<Unavailable>>();
+    let has_model = models.iter(world).next().is_some();
     runs || has_model && world.query_filtered::<(), With<Queued>>().iter(world).next().is_some()
 }
 
@@ -88,19 +100,27 @@ fn pass_over_layers(world: &mut World, layers: &[Entity], next: usize, meter: &m
     })
 }
 
-/// Whether it came to the end.
-fn run_head(world: &mut World, meter: &mut Meter) -> bool {
+/// From the logits to the end of the step, or as far as the budget and a device allow.
+fn run_head(world: &mut World, meter: &mut Meter) -> Progress {
     world.schedule_scope(EndStep, |world, schedule| {
         loop {
             if meter.is_spent() {
-                return false;
+                return Progress::Suspended;
             }
             schedule.run(world);
             meter.piece_done();
+            match *world.resource::<Awaited>() {
+                Awaited { failed: true, .. } => {
+                    give_up(world);
+                    return Progress::StepDone;
+                }
+                Awaited { pending: true, .. } => return Progress::Waiting,
+                Awaited { .. } => {}
+            }
             let next = world.resource::<Cursor>().head().and_then(|piece| piece.next(meter.head_slice()));
             let Some(next) = next else {
                 world.insert_resource(Cursor::Begin);
-                return true;
+                return Progress::StepDone;
             };
             world.insert_resource(Cursor::Head(next));
         }

@@ -53,6 +53,9 @@ struct Runner {
     model: Entity,
     processed: usize,
     unread: usize,
+    /// How many of them a chunk may have: those of the prompt, or those of generated tokens that are read again. A backend
+    /// may compute one and the other by different kernels, and what comes of a row must not depend on its step.
+    alike: usize,
 }
 
 /// Fills the batch with rows of the active model. Those that have one token to go come first; what is left goes to longer
@@ -73,6 +76,10 @@ pub fn fill_batch(
             model: running.model,
             processed: tokens.processed,
             unread: tokens.len() - tokens.processed,
+            alike: match tokens.prompt.len().checked_sub(tokens.processed) {
+                Some(rows @ 1..) => rows,
+                _ => tokens.len() - tokens.processed,
+            },
         })
         .collect();
     runners.sort_unstable_by_key(|runner| runner.arrival);
@@ -138,7 +145,7 @@ fn share_rows(runners: &[Runner], model: Entity, rows: usize, mut turn: Turn) ->
     }
     let mut left = rows - chosen.len();
     for index in longer.into_iter().take_while(|_| kept > 0) {
-        let count = runners[index].unread.min(left);
+        let count = runners[index].alike.min(left);
         if count == 0 {
             break;
         }

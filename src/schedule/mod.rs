@@ -2,6 +2,7 @@
 
 mod admit;
 mod advance;
+mod awaited;
 mod budget;
 mod emit;
 mod fill;
@@ -16,11 +17,12 @@ use bevy_ecs::prelude::*;
 
 pub use admit::{admit_queued, settle};
 pub use advance::{Progress, advance};
+pub use awaited::Awaited;
 pub use budget::Budget;
 pub use emit::{count_processed, emit_picks};
 pub use fill::{Turn, choose_model, fill_batch};
 pub use sample::{Picks, pick_tokens};
-pub use sets::{BeginStep, EndStep, LayerPass, LayerSystems, StepSystems};
+pub use sets::{BeginStep, EndStep, LayerPass, LayerSystems, LeaveStep, StepSystems};
 
 use crate::world::batch::Batch;
 use crate::world::cursor::Cursor;
@@ -34,6 +36,7 @@ pub fn install(world: &mut World) {
         return;
     }
     sets::add_schedules(world);
+    world.init_resource::<Awaited>();
     world.init_resource::<Batch>();
     world.init_resource::<Limits>();
     world.init_resource::<Cursor>();
@@ -49,9 +52,10 @@ pub fn install(world: &mut World) {
     });
     world.schedule_scope(EndStep, |_, schedule| {
         schedule.configure_sets((
-            StepSystems::Constrain.run_if(Cursor::completes_logits),
-            StepSystems::Sample.run_if(Cursor::completes_logits),
-            StepSystems::Emit.run_if(Cursor::completes_step),
+            StepSystems::Head.run_if(Awaited::is_unasked),
+            StepSystems::Constrain.run_if(Cursor::completes_logits).run_if(Awaited::is_answered),
+            StepSystems::Sample.run_if(Cursor::completes_logits).run_if(Awaited::is_answered),
+            StepSystems::Emit.run_if(Cursor::completes_step).run_if(Awaited::is_answered),
         ));
         schedule.add_systems((count_processed, emit_picks).chain().in_set(StepSystems::Emit));
     });

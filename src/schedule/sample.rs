@@ -5,6 +5,7 @@ use bevy_ecs::prelude::*;
 use crate::world::activations::{Logits, Rows};
 use crate::world::batch::Batch;
 use crate::world::cursor::Cursor;
+use crate::world::model::{Model, OnModel};
 use crate::world::sampler::Sampler;
 use crate::world::sequence::Tokens;
 use crate::world::storage::Storage;
@@ -16,6 +17,7 @@ pub struct Picks(pub Vec<(Entity, Option<u32>)>);
 /// Picks one token for every row of logits that is the last of its sequence. A sequence despawned since the batch was
 /// filled is passed over.
 pub fn pick_tokens<S: Storage<Rows = Rows>>(
+    _of_model: OnModel<&Model<S>>,
     cursor: Res<Cursor>,
     batch: Res<Batch>,
     logits: Res<Logits<S>>,

@@ -3,7 +3,7 @@
 //! ```text
 //! BeginStep   Admit → Embed
 //! LayerPass   MixerNorm → Mixer → MlpNorm → Mlp      once per layer entity
-//! EndStep     Head → Constrain → Sample → Emit
+//! EndStep     Head → Await → Constrain → Sample → Emit
 //! ```
 //!
 //! A backend is a function that adds its systems to these sets. A host adds its own before, after or between them.
@@ -23,6 +23,10 @@ pub struct LayerPass;
 #[derive(ScheduleLabel, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EndStep;
 
+/// Runs when a step is left between two layers: a backend sends off what it has gathered, so that a device works meanwhile.
+#[derive(ScheduleLabel, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LeaveStep;
+
 /// What happens once a step, in [`BeginStep`] and [`EndStep`].
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StepSystems {
@@ -32,6 +36,9 @@ pub enum StepSystems {
     Embed,
     /// `Residual` → `Logits`, of the rows that they are wanted of: the last of each sequence, unless it asks for more.
     Head,
+    /// What a device owes of this, as far as it has answered: the sets after it run once it has, see
+    /// [`Awaited`](super::Awaited). Empty where logits are computed on the spot.
+    Await,
     /// `Logits` → the same with what must not be picked ruled out: empty, for masks and grammars of a host. Runs once for
     /// each group of rows, when their logits are complete, however the head was cut.
     Constrain,
@@ -68,8 +75,10 @@ pub(super) fn add_schedules(world: &mut World) {
         (LayerSystems::MixerNorm, LayerSystems::Mixer, LayerSystems::MlpNorm, LayerSystems::Mlp).chain(),
     );
     let mut end = Schedule::new(EndStep);
-    end.configure_sets((StepSystems::Head, StepSystems::Constrain, StepSystems::Sample, StepSystems::Emit).chain());
-    for mut schedule in [begin, layer, end] {
+    end.configure_sets(
+        (StepSystems::Head, StepSystems::Await, StepSystems::Constrain, StepSystems::Sample, StepSystems::Emit).chain(),
+    );
+    for mut schedule in [begin, layer, end, Schedule::new(LeaveStep)] {
         schedule.set_executor(SingleThreadedExecutor::new());
         world.add_schedule(schedule);
     }

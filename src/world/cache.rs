@@ -110,6 +110,8 @@ impl<S: Storage> Clone for KvCache<S> {
 pub struct DeltaState<S: Storage> {
     /// How many there were.
     positions: usize,
+    /// How many of them the state is behind.
+    since: usize,
     /// All heads at the last multiple.
     pub state: Arc<S::DeltaBlock>,
     /// Keys, pseudo-values and decays of the rows since.
@@ -123,6 +125,7 @@ impl<S: Storage> Clone for DeltaState<S> {
     fn clone(&self) -> Self {
         Self {
             positions: self.positions,
+            since: self.since,
             state: Arc::clone(&self.state),
             rows: Arc::clone(&self.rows),
             inputs: Arc::clone(&self.inputs),
@@ -137,7 +140,7 @@ impl<S: Storage> DeltaState<S> {
     /// That of a sequence of which nothing was read: its parts are as the storage wants them for that.
     #[must_use]
     pub fn new(state: S::DeltaBlock, rows: S::DeltaBlock, inputs: S::DeltaBlock) -> Self {
-        Self { positions: 0, state: Arc::new(state), rows: Arc::new(rows), inputs: Arc::new(inputs) }
+        Self { positions: 0, since: 0, state: Arc::new(state), rows: Arc::new(rows), inputs: Arc::new(inputs) }
     }
 
     /// How many positions it has read.
@@ -149,12 +152,20 @@ impl<S: Storage> DeltaState<S> {
     /// How many of them came after the last multiple.
     #[must_use]
     pub fn since(&self) -> usize {
-        self.positions % Self::CHUNK
+        self.since
     }
 
     /// Counts rows that were read: whoever computes them has left the parts as they are after them.
     pub fn advance(&mut self, rows: usize) {
         self.positions += rows;
+        self.since = self.positions % Self::CHUNK;
+    }
+
+    /// As [`advance`](Self::advance), where the state is brought to a multiple by the row after it, and not by the row that
+    /// reaches it: the last row can then always be taken back.
+    pub fn advance_behind(&mut self, rows: usize) {
+        self.positions += rows;
+        self.since = if self.positions == 0 { 0 } else { (self.positions - 1) % Self::CHUNK + 1 };
     }
 
     /// Takes rows back until `positions` are left, as if the others had never been read.
@@ -163,10 +174,11 @@ impl<S: Storage> DeltaState<S> {
     /// If fewer were read, or the last multiple lies beyond: what was before it is gone.
     pub fn truncate(&mut self, positions: usize) -> Result<(), TruncateError> {
         let held = self.positions;
-        let kept = held - self.since();
+        let kept = held - self.since;
         if !(kept..=held).contains(&positions) {
             return Err(TruncateError { positions, kept, held });
         }
+        self.since = positions - kept;
         self.positions = positions;
         Ok(())
     }
@@ -188,6 +200,18 @@ pub struct TruncateError {
 mod tests {
     use super::*;
     use crate::world::storage::Shapes;
+
+    #[test]
+    fn a_state_that_stays_behind_gives_back_a_row_at_every_position() {
+        let mut state = DeltaState::<Shapes>::new((), (), ());
+        for position in 1..50 {
+            state.advance_behind(1);
+            let mut shorter = state.clone();
+            shorter.truncate(position - 1).unwrap();
+            assert_eq!(shorter.positions(), position - 1);
+            assert_eq!(shorter.positions() - shorter.since(), (position - 1) / 16 * 16);
+        }
+    }
 
     #[test]
     fn rows_are_taken_back_as_far_as_the_last_multiple() {

@@ -32,6 +32,11 @@ impl Component for ChatTemplate {
 #[component(storage = "SparseSet")]
 pub struct ActiveModel;
 
+/// On a model that cannot compute for now, and why: its device is lost, or has no memory. Its sequences wait, with the text
+/// that they have, until [`LoadedModel::revive`](crate::LoadedModel::revive) gives it another.
+#[derive(Component, Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable(pub String);
+
 /// The model of the step in hand, if it has the components `D`.
 pub type OnModel<'w, 's, D> = Single<'w, 's, D, With<ActiveModel>>;
 

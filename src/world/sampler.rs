@@ -5,7 +5,7 @@ use bevy_ecs::prelude::*;
 use crate::sampling::{InvalidSampling, Random, Sampling, pick};
 
 /// Picks tokens for one sequence. The same settings, seed and logits give the same tokens.
-#[derive(Component, Clone, Debug)]
+#[derive(Component, Clone, Debug, PartialEq)]
 pub struct Sampler {
     settings: Sampling,
     random: Random,
@@ -25,6 +25,18 @@ impl Sampler {
     pub fn new(settings: Sampling, seed: u64) -> Result<Self, InvalidSampling> {
         settings.validate()?;
         Ok(Self { settings, random: Random::new(seed) })
+    }
+
+    /// How it picks.
+    #[must_use]
+    pub fn settings(&self) -> &Sampling {
+        &self.settings
+    }
+
+    /// The random number, in [0, 1), that the next pick goes by; the one after it then goes by another. `None` if picks
+    /// need none.
+    pub fn draw(&mut self) -> Option<f64> {
+        (self.settings.temperature > 0.0).then(|| self.random.unit())
     }
 
     /// Picks a token from `logits` (`[vocab_size]`), given the tokens before it. `None` if the largest logit is not

@@ -65,6 +65,12 @@ pub struct OfModel(pub Entity);
 #[component(immutable)]
 pub struct LogitsFrom(pub usize);
 
+/// Put beside a [`Prompt`], it asks for the sequence's logits in host memory, where systems between `Head` and `Sample` see
+/// and change them and the sampler picks from them. On the CPU they are there anyway; a device otherwise picks by itself, and
+/// gives back no more than the token. A sampler with penalties asks for them without this.
+#[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostLogits;
+
 /// The token ids of a sequence.
 #[derive(Component, Clone, Debug, Default)]
 pub struct Tokens {

@@ -1,3 +1,8 @@
 //! The GPU backend.
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod device;
+mod models;
 mod shaders;

@@ -61,6 +61,14 @@ impl RopeTable {
     }
 }
 
+impl RopeAngles {
+    /// The cosines and the sines of a row.
+    #[must_use]
+    pub fn row(&self, row: usize) -> [&[f32]; 2] {
+        [&self.cos, &self.sin].map(|values| &values[row * self.half..(row + 1) * self.half])
+    }
+}
+
 /// Rotates the first dimensions of every head of `x` `[rows, heads, head_dim]` in place, row `i` by row `i` of
 /// `angles`.
 ///

@@ -1,0 +1,65 @@
+//! The `Mixer` and `Mlp` sets: each layer's systems enqueue what a device is to do for it. Norms are within.
+
+use bevy_ecs::prelude::*;
+
+use super::Gpu;
+use super::model::GpuModel;
+use super::recording::Place;
+use super::step::{GpuStep, Recorder};
+use crate::world::activations::Residual;
+use crate::world::attention::Attention;
+use crate::world::delta_net::DeltaNet;
+use crate::world::layer::{LayerIndex, OnLayer};
+use crate::world::mlp::Mlp;
+
+/// Mixes tokens through each sequence's state: [`Shader::DeltaNet`](super::shader::Shader::DeltaNet) between two products.
+pub fn mix_with_delta_net(
+    layer: OnLayer<(&LayerIndex, &DeltaNet<Gpu>)>,
+    step: Res<GpuStep>,
+    recorder: ResMut<Recorder>,
+    residual: ResMut<Residual<Gpu>>,
+) {
+    enqueue(Place::Mixer(layer.0.0), &step, recorder, residual);
+}
+
+/// Mixes tokens by attending over each sequence's cache: [`Shader::Attend`](super::shader::Shader::Attend) between two
+/// products.
+pub fn mix_with_attention(
+    layer: OnLayer<(&LayerIndex, &Attention<Gpu>)>,
+    step: Res<GpuStep>,
+    recorder: ResMut<Recorder>,
+    residual: ResMut<Residual<Gpu>>,
+) {
+    enqueue(Place::Mixer(layer.0.0), &step, recorder, residual);
+}
+
+/// Runs the layer's MLP.
+pub fn run_mlp(
+    layer: OnLayer<(&LayerIndex, &Mlp<Gpu>)>,
+    step: Res<GpuStep>,
+    recorder: ResMut<Recorder>,
+    residual: ResMut<Residual<Gpu>>,
+) {
+    enqueue(Place::Mlp(layer.0.0), &step, recorder, residual);
+}
+
+fn enqueue(place: Place, step: &GpuStep, mut recorder: ResMut<Recorder>, mut residual: ResMut<Residual<Gpu>>) {
+    if let Some(body) = &step.body {
+        recorder.enqueue(body, place);
+        residual.set_changed();
+    }
+}
+
+/// Sends what was enqueued so far, where a step is left in the middle.
+pub fn submit_recorded(
+    mut model: crate::world::model::OnModel<&mut GpuModel>,
+    mut step: ResMut<GpuStep>,
+    mut recorder: ResMut<Recorder>,
+) {
+    if recorder.sent || model.failure.is_some() {
+        return;
+    }
+    if let Err(error) = step.submit(&mut model, &mut recorder, None) {
+        model.failure = Some(error);
+    }
+}

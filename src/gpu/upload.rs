@@ -1,0 +1,220 @@
+//! Turns mapped tensors into buffers of a device. Their bytes were checked when the checkpoint handed them out (sizes, scales,
+//! finite values), before the first of them comes here; what shaders may index follows from the sizes that are proven here.
+
+use std::convert::Infallible;
+
+use half::{bf16, f16};
+
+use super::Gpu;
+use super::context::{DeviceError, GpuContext};
+use super::layout::{Arena, Matrix, Vector};
+use crate::checkpoint::{ElementType, Tensor};
+use crate::quant::BLOCK_LEN;
+use crate::world::parts::ModelParts;
+use crate::world::role::VectorRole;
+use crate::world::storage::{MapTensors, Mapped, StoredVector};
+
+/// The weights of a model on a device.
+#[derive(Debug)]
+pub struct Weights {
+    pub(super) arenas: Vec<Arena>,
+    /// Of each part of each arena, its codes and its factors.
+    pub(super) planes: Vec<Vec<(wgpu::Buffer, Option<wgpu::Buffer>)>>,
+    pub(super) vectors: wgpu::Buffer,
+}
+
+/// Bytes that are prepared at once.
+const PIECE: usize = 4 << 20;
+
+/// Decides where everything goes.
+#[derive(Default)]
+struct Placer {
+    arenas: Vec<Arena>,
+    vectors: usize,
+}
+
+/// Blocks of four bits lie over the flat tensor. Where they straddle rows, no row can be read by itself: such matrices, which
+/// no published model has, are widened.
+fn format_of(tensor: &Tensor, cols: usize) -> ElementType {
+    match tensor.element() {
+        ElementType::Q4 if !cols.is_multiple_of(BLOCK_LEN) => ElementType::F32,
+        format => format,
+    }
+}
+
+fn dims(tensor: &Tensor) -> (usize, usize) {
+    match *tensor.shape() {
+        [rows, cols] => (rows, cols),
+        _ => (0, 0),
+    }
+}
+
+impl MapTensors<Mapped, Gpu> for Placer {
+    type Error = Infallible;
+
+    fn matrix(&mut self, _: &str, tensor: &Tensor) -> Result<Matrix, Infallible> {
+        let (rows, cols) = dims(tensor);
+        let format = format_of(tensor, cols);
+        let found = self.arenas.iter().position(|arena| arena.format == format && arena.cols == cols);
+        let arena = found.unwrap_or_else(|| {
+            self.arenas.push(Arena { format, cols, rows: 0, part_rows: 0 });
+            self.arenas.len() - 1
+        });
+        let first = self.arenas[arena].rows;
+        self.arenas[arena].rows += rows;
+        Ok(Matrix { arena, first, rows })
+    }
+
+    fn vector(&mut self, _: &str, vector: &StoredVector) -> Result<Vector, Infallible> {
+        let len = vector.tensor.len();
+        let first = self.vectors;
+        self.vectors = (first + len).next_multiple_of(4);
+        Ok(Vector { first, len })
+    }
+}
+
+/// Where the tensors of a model go, on a device whose bindings have at most `binding_bytes`.
+///
+/// # Errors
+/// If a row of a matrix, or all small tensors together, do not fit a binding.
+pub fn place(
+    parts: &ModelParts<Mapped>,
+    binding_bytes: u64,
+) -> Result<(ModelParts<Gpu>, Vec<Arena>, usize), DeviceError> {
+    let mut placer = Placer::default();
+    let Ok(placed) = parts.map(&mut placer);
+    for arena in &mut placer.arenas {
+        let row_bytes = arena.code_bytes().max(arena.factor_bytes()) as u64;
+        let rows = usize::try_from(binding_bytes / row_bytes.max(1)).unwrap_or(usize::MAX);
+        // Parts begin where a binding may.
+        arena.part_rows = if rows >= arena.rows { arena.rows } else { rows - rows % arena.aligned_rows() };
+        if arena.part_rows == 0 && arena.rows > 0 {
+            let what = format!("rows of {} weights ({})", arena.cols, arena.format);
+            let needed = row_bytes * arena.aligned_rows() as u64;
+            return Err(DeviceError::BindingTooSmall { what, needed, limit: binding_bytes });
+        }
+    }
+    let needed = 4 * placer.vectors as u64;
+    if needed > binding_bytes {
+        let what = "the norms and other small tensors".to_owned();
+        return Err(DeviceError::BindingTooSmall { what, needed, limit: binding_bytes });
+    }
+    Ok((placed, placer.arenas, placer.vectors))
+}
+
+/// Uploads the tensors of a model to where [`place`] puts them.
+///
+/// # Errors
+/// If they do not fit the device's bindings or its memory, or it is lost.
+pub fn upload(parts: &ModelParts<Mapped>, context: &GpuContext) -> Result<(ModelParts<Gpu>, Weights), DeviceError> {
+    let (placed, arenas, vectors) = place(parts, context.binding_bytes())?;
+    let buffer = |what: &str, bytes: usize| {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
+        context.buffer(what, bytes as u64, usage)
+    };
+    let mut planes = Vec::new();
+    for arena in &arenas {
+        let parts = (0..arena.parts()).map(|part| {
+            let rows = arena.part(part).len();
+            let factors = match arena.factor_bytes() {
+                0 => None,
+                bytes => Some(buffer("scales and biases", rows * bytes)?),
+            };
+            Ok((buffer("weights", rows * arena.code_bytes())?, factors))
+        });
+        planes.push(parts.collect::<Result<Vec<_>, DeviceError>>()?);
+    }
+    let vectors = buffer("norms and other small tensors", 4 * vectors.max(4))?;
+    let weights = Weights { arenas, planes, vectors };
+    let mut writer = Writer { context, placer: Placer::default(), weights: &weights, failed: None };
+    let Ok(_): Result<ModelParts<Gpu>, _> = parts.map(&mut writer);
+    match writer.failed {
+        Some(error) => Err(error),
+        None => Ok((placed, weights)),
+    }
+}
+
+/// Writes each tensor to its place. It finds it as it was found before: by counting.
+struct Writer<'a> {
+    context: &'a GpuContext,
+    placer: Placer,
+    weights: &'a Weights,
+    failed: Option<DeviceError>,
+}
+
+impl MapTensors<Mapped, Gpu> for Writer<'_> {
+    type Error = Infallible;
+
+    fn matrix(&mut self, name: &str, tensor: &Tensor) -> Result<Matrix, Infallible> {
+        let matrix = self.placer.matrix(name, tensor)?;
+        let arena = &self.weights.arenas[matrix.arena];
+        let rows_at_once = (PIECE / arena.code_bytes().max(1)).max(1);
+        for piece in arena.pieces(matrix.arena, matrix.first..matrix.first + matrix.rows) {
+            let (codes, factors) = &self.weights.planes[matrix.arena][piece.part];
+            for start in (0..piece.rows).step_by(rows_at_once) {
+                let count = rows_at_once.min(piece.rows - start);
+                let rows = piece.before + start..piece.before + start + count;
+                let to = piece.first + start;
+                let [code_bytes, factor_bytes] = encode(tensor, arena, rows);
+                self.context.queue().write_buffer(codes, (to * arena.code_bytes()) as u64, &code_bytes);
+                if let Some(factors) = factors {
+                    self.context.queue().write_buffer(factors, (to * arena.factor_bytes()) as u64, &factor_bytes);
+                }
+                self.flush(name);
+            }
+        }
+        Ok(matrix)
+    }
+
+    fn vector(&mut self, name: &str, vector: &StoredVector) -> Result<Vector, Infallible> {
+        let place = self.placer.vector(name, vector)?;
+        let mut values = vector.tensor.to_f32();
+        vector.role.make_arithmetic(&mut values);
+        if let (VectorRole::ConvTaps, &[.., kernel]) = (vector.role, vector.tensor.shape()) {
+            values = (0..kernel).flat_map(|tap| values.iter().skip(tap).step_by(kernel).copied()).collect();
+        }
+        self.context.queue().write_buffer(&self.weights.vectors, 4 * place.first as u64, bytemuck::cast_slice(&values));
+        Ok(place)
+    }
+}
+
+impl Writer<'_> {
+    /// Sends what was written: what waits takes host memory.
+    fn flush(&mut self, name: &str) {
+        self.context.queue().submit([]);
+        if self.failed.is_none()
+            && let Err(error) = self.context.wait(&format!("uploading {name}"))
+        {
+            self.failed = Some(error);
+        }
+    }
+}
+
+/// Some rows of a matrix as shaders read them: their codes, and their factors.
+fn encode(tensor: &Tensor, arena: &Arena, rows: std::ops::Range<usize>) -> [Vec<u8>; 2] {
+    let (cols, padded) = (arena.cols, arena.blocks() * BLOCK_LEN);
+    if arena.format == ElementType::Q4 {
+        let Some(blocks) = tensor.blocks() else { return [Vec::new(), Vec::new()] };
+        let blocks = &blocks[rows.start * arena.blocks()..rows.end * arena.blocks()];
+        let codes = blocks.iter().flat_map(|block| block.codes).collect();
+        let factors = blocks.iter().flat_map(|block| [block.scale, block.bias]).flat_map(u16::to_le_bytes).collect();
+        return [codes, factors];
+    }
+    if tensor.element() == arena.format && cols == padded {
+        let row_bytes = arena.code_bytes();
+        return [tensor.bytes()[rows.start * row_bytes..rows.end * row_bytes].to_vec(), Vec::new()];
+    }
+    let mut bytes = Vec::with_capacity(rows.len() * arena.code_bytes());
+    let mut row_values = vec![0.0; padded];
+    for row in rows {
+        tensor.element().widen(tensor.bytes(), row * cols, &mut row_values[..cols]);
+        for &value in &row_values {
+            match arena.format {
+                ElementType::F16 => bytes.extend(f16::from_f32(value).to_le_bytes()),
+                ElementType::Bf16 => bytes.extend(bf16::from_f32(value).to_le_bytes()),
+                ElementType::F32 | ElementType::Q4 => bytes.extend(value.to_le_bytes()),
+            }
+        }
+    }
+    [bytes, Vec::new()]
+}

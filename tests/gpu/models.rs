@@ -1,0 +1,58 @@
+//! Whole models on a device, against transformers and against the exact path of the CPU.
+
+use std::path::Path;
+
+use bevy_ecs::prelude::*;
+use loquent::cpu::Cpu;
+use loquent::gpu::GpuContext;
+use loquent::prelude::*;
+use loquent::world::activations::Logits;
+use loquent::world::sequence::HostLogits;
+
+use crate::device::context;
+use crate::support::{demo_in_four_bits, exact_world, fixtures, golden, run, some_prompt, spawn, take, vocab_size};
+
+fn gpu_world(checkpoint: &Path, context: &GpuContext) -> World {
+    let mut world = World::new();
+    let options = LoadOptions::default().threads(1).device(context.clone());
+    load(&mut world, checkpoint, options).expect("a model that fits the device");
+    world
+}
+
+/// The logits after `prompt`, as the host is given them.
+fn logits(world: &mut World, prompt: &[u32]) -> Vec<f32> {
+    let sequence = spawn(world, prompt, 0);
+    world.entity_mut(sequence).insert(HostLogits);
+    run(world, Budget::Step);
+    let logits = world.resource::<Logits<Cpu>>().0.row(0).to_vec();
+    take(world, sequence);
+    logits
+}
+
+fn generate(world: &mut World, prompt: &[u32], new: usize) -> Vec<u32> {
+    let sequence = spawn(world, prompt, new);
+    run(world, Budget::Step);
+    take(world, sequence)
+}
+
+fn largest_difference(left: &[f32], right: &[f32]) -> f32 {
+    assert_eq!(left.len(), right.len());
+    left.iter().zip(right).map(|(left, right)| (left - right).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn logits_and_greedy_tokens_are_those_of_transformers() {
+    let Some(context) = context() else { return };
+    for fixture in fixtures() {
+        let mut world = gpu_world(&fixture, &context);
+        let vocab_size = vocab_size(&mut world);
+        for (golden, expected) in golden(&fixture, "golden.f32", vocab_size) {
+            let found = logits(&mut world, &golden.prompt);
+            let difference = largest_difference(&found, &expected);
+            let length = golden.prompt.len();
+            assert!(difference < 1e-3, "{} after {length} tokens: {difference}", fixture.display());
+            let found = generate(&mut world, &golden.prompt, golden.greedy.len());
+            assert_eq!(found, golden.greedy, "{} after {length} tokens", fixture.display());
+        }
+    }
+}

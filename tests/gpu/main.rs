@@ -1,4 +1,5 @@
 //! The GPU backend.
+#![allow(unreachable_pub, reason = "a test is no library")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -6,3 +7,4 @@ mod support;
 mod device;
 mod models;
 mod shaders;
+mod steps;

@@ -12,7 +12,7 @@ use loquent::world::sequence::HostLogits;
 use crate::device::context;
 use crate::support::{demo_in_four_bits, exact_world, fixtures, golden, run, some_prompt, spawn, take, vocab_size};
 
-fn gpu_world(checkpoint: &Path, context: &GpuContext) -> World {
+pub fn gpu_world(checkpoint: &Path, context: &GpuContext) -> World {
     let mut world = World::new();
     let options = LoadOptions::default().threads(1).device(context.clone());
     load(&mut world, checkpoint, options).expect("a model that fits the device");
@@ -29,7 +29,7 @@ fn logits(world: &mut World, prompt: &[u32]) -> Vec<f32> {
     logits
 }
 
-fn generate(world: &mut World, prompt: &[u32], new: usize) -> Vec<u32> {
+pub fn generate(world: &mut World, prompt: &[u32], new: usize) -> Vec<u32> {
     let sequence = spawn(world, prompt, new);
     run(world, Budget::Step);
     take(world, sequence)
@@ -54,5 +54,22 @@ fn logits_and_greedy_tokens_are_those_of_transformers() {
             let found = generate(&mut world, &golden.prompt, golden.greedy.len());
             assert_eq!(found, golden.greedy, "{} after {length} tokens", fixture.display());
         }
+    }
+}
+
+#[test]
+fn four_bits_compute_what_the_exact_path_of_the_cpu_does() {
+    let Some(context) = context() else { return };
+    let (_folder, checkpoint) = demo_in_four_bits();
+    let (mut on_gpu, mut on_cpu) = (gpu_world(&checkpoint, &context), exact_world(&checkpoint));
+    let vocab_size = vocab_size(&mut on_gpu);
+    for length in [1, 5, 17, 70, 300] {
+        let prompt = some_prompt(length, vocab_size);
+        let difference = largest_difference(
+            &logits(&mut on_gpu, &prompt),
+            &crate::support::logits(&mut on_cpu, &prompt, Budget::Step),
+        );
+        assert!(difference < 1e-3, "after {length} tokens: {difference}");
+        assert_eq!(generate(&mut on_gpu, &prompt, 48), crate::support::generate(&mut on_cpu, &prompt, 48));
     }
 }

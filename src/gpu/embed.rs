@@ -58,7 +58,7 @@ pub fn embed_tokens(
         }
         return;
     }
-    step.ahead = None;
+    step.counts.in_vain += u64::from(step.ahead.take().is_some());
     step.half = 1 - step.half;
     let find = |sequence| sequences.get(sequence).ok();
     let begun = step.lay_out(model, &batch, find, &mut kv_caches, &mut delta_states);

@@ -51,6 +51,7 @@ pub fn compute_logits(
         end.take_ahead(&mut step, &mut recorder, &mut sequences)
     } else {
         let ready = if step.ahead.take().is_some() {
+            step.counts.in_vain += 1;
             // It was sent ahead, and a host has changed it since. Caches go back by the row that they count already.
             let find = |sequence| sequences.get(sequence).ok().map(|(_, tokens, _, caches, ..)| (tokens, caches));
             step.lay_out(model, &batch, find, &mut kv_caches, &mut delta_states)
@@ -198,6 +199,7 @@ impl End<'_> {
         if let Some(answer) = step.submit(model, recorder, Some(sending))? {
             step.body = Some(body);
             step.shape = laid_out.shape;
+            step.counts.sent_ahead += 1;
             step.ahead = Some(Ahead { model: self.entity, rows, half, answer });
         }
         Ok(())
@@ -249,7 +251,7 @@ pub fn await_answer(
             tracing::error!("{error}: its sequences wait for another device, or the CPU");
             awaited.pending = false;
             awaited.failed = true;
-            *step = GpuStep::default();
+            *step = GpuStep { counts: step.counts, ..GpuStep::default() };
             for (sequence, _, mut tokens) in sequences.iter_mut().filter(|(_, running, _)| running.model == entity) {
                 tokens.processed = 0;
                 commands.entity(sequence).remove::<(Running, Admitted)>().insert(Queued).despawn_related::<Caches>();

@@ -36,8 +36,8 @@ pub struct Arena {
     pub cols: usize,
     /// Rows of all matrices.
     pub rows: usize,
-    /// Rows in each part but the last.
-    pub part_rows: usize,
+    /// Where parts end, the last at `rows`.
+    pub ends: Vec<usize>,
 }
 
 /// Rows of one part of an arena, as a dispatch binds them.
@@ -85,13 +85,28 @@ impl Arena {
     /// The rows of a part.
     #[must_use]
     pub fn part(&self, part: usize) -> Range<usize> {
-        part * self.part_rows..self.rows.min((part + 1) * self.part_rows)
+        let start = part.checked_sub(1).map_or(0, |before| self.ends[before]);
+        start..self.ends[part]
     }
 
     /// How many parts there are.
     #[must_use]
     pub fn parts(&self) -> usize {
-        self.rows.div_ceil(self.part_rows.max(1))
+        self.ends.len()
+    }
+
+    /// Cuts it into parts of at most `most` rows: between `groups`, which begin at these rows, as far as a group is no larger
+    /// than that.
+    pub(super) fn cut(&mut self, groups: &[usize], most: usize) {
+        self.ends.clear();
+        let mut start = 0;
+        while start < self.rows {
+            let reach = start.saturating_add(most.max(1));
+            let between = groups.iter().rev().copied().find(|&group| group > start && group <= reach);
+            let end = if reach >= self.rows { self.rows } else { between.unwrap_or(reach) };
+            self.ends.push(end);
+            start = end;
+        }
     }
 
     /// A binding may begin at multiples of so many rows.
@@ -107,7 +122,7 @@ impl Arena {
         let mut pieces = Vec::new();
         let mut row = rows.start;
         while row < rows.end {
-            let part = row / self.part_rows;
+            let part = self.ends.partition_point(|&end| end <= row);
             let bounds = self.part(part);
             let end = rows.end.min(bounds.end);
             pieces.push(Piece { arena, part, first: row - bounds.start, rows: end - row, before: row - rows.start });
@@ -127,7 +142,10 @@ mod tests {
 
     #[test]
     fn rows_are_cut_where_parts_end() {
-        let arena = Arena { format: ElementType::Q4, cols: 1024, rows: 25, part_rows: 10 };
+        let mut arena = Arena { format: ElementType::Q4, cols: 1024, rows: 25, ends: Vec::new() };
+        arena.cut(&[0, 4, 9, 10, 15], 7);
+        assert_eq!(arena.ends, [4, 10, 15, 22, 25]);
+        arena.cut(&[], 10);
         assert_eq!((arena.parts(), arena.part(2), arena.aligned_rows()), (3, 20..25, 2));
         let pieces = arena.pieces(7, 8..23);
         let found: Vec<_> = pieces.iter().map(|piece| (piece.part, piece.first, piece.rows, piece.before)).collect();

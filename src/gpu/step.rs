@@ -105,7 +105,19 @@ pub struct GpuStep {
     pub(super) half: u32,
     pub(super) pending: Option<Pending>,
     pub(super) ahead: Option<Ahead>,
-    taps: Vec<(Tap, Answer)>,
+    pub(super) taps: Vec<(Tap, Answer)>,
+    pub(super) counts: StepCounts,
+}
+
+/// How often the device was told something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepCounts {
+    /// Steps that were sent before the one before them was read.
+    pub sent_ahead: u64,
+    /// Those among them that came to nothing.
+    pub in_vain: u64,
+    /// Times that commands were submitted.
+    pub submissions: u64,
 }
 
 /// What will be answered.
@@ -139,6 +151,12 @@ pub(super) struct Sending<'a> {
 }
 
 impl GpuStep {
+    /// How often the device was told something.
+    #[must_use]
+    pub fn counts(&self) -> StepCounts {
+        self.counts
+    }
+
     /// Sends all that was enqueued. Where something is to come back, the answer to wait for is returned.
     pub(super) fn submit(
         &mut self,
@@ -189,6 +207,7 @@ impl GpuStep {
             Some(sending) => Some(model.stage(&mut encoder, sending.picks.clone(), sending.logit_rows)?),
             None => None,
         };
+        self.counts.submissions += 1;
         let submission = context.queue().submit([encoder.finish()]);
         scopes.close("a step", 0)?;
         let mut answer = answer;

@@ -8,11 +8,11 @@ use half::{bf16, f16};
 use super::Gpu;
 use super::context::{DeviceError, GpuContext};
 use super::layout::{Arena, Matrix, Vector};
-use crate::checkpoint::{ElementType, Tensor};
+use crate::checkpoint::{ElementType, ModelConfig, Tensor};
 use crate::quant::BLOCK_LEN;
 use crate::world::parts::ModelParts;
-use crate::world::role::VectorRole;
-use crate::world::storage::{MapTensors, Mapped, StoredVector};
+use crate::world::role::{MatrixRole, VectorRole};
+use crate::world::storage::{MapTensors, Mapped, Shape, Shapes, StoredVector};
 
 /// The weights of a model on a device.
 #[derive(Debug)]
@@ -30,22 +30,63 @@ const PIECE: usize = 4 << 20;
 #[derive(Default)]
 struct Placer {
     arenas: Vec<Arena>,
+    /// Where, in each, matrices begin that do not follow another of it: those that follow each other read the same input.
+    groups: Vec<Vec<usize>>,
+    last: Option<usize>,
     vectors: usize,
 }
 
 /// Blocks of four bits lie over the flat tensor. Where they straddle rows, no row can be read by itself: such matrices, which
 /// no published model has, are widened.
-fn format_of(tensor: &Tensor, cols: usize) -> ElementType {
-    match tensor.element() {
+fn format_of(element: ElementType, cols: usize) -> ElementType {
+    match element {
         ElementType::Q4 if !cols.is_multiple_of(BLOCK_LEN) => ElementType::F32,
         format => format,
     }
 }
 
-fn dims(tensor: &Tensor) -> (usize, usize) {
-    match *tensor.shape() {
-        [rows, cols] => (rows, cols),
-        _ => (0, 0),
+impl Placer {
+    fn place_matrix(&mut self, format: ElementType, dims: &[usize]) -> Matrix {
+        let &[rows, cols] = dims else { return Matrix { arena: 0, first: 0, rows: 0 } };
+        let format = format_of(format, cols);
+        let found = self.arenas.iter().position(|arena| arena.format == format && arena.cols == cols);
+        let arena = found.unwrap_or_else(|| {
+            self.arenas.push(Arena { format, cols, rows: 0, ends: Vec::new() });
+            self.groups.push(Vec::new());
+            self.arenas.len() - 1
+        });
+        let first = self.arenas[arena].rows;
+        self.arenas[arena].rows += rows;
+        if self.last.replace(arena) != Some(arena) {
+            self.groups[arena].push(first);
+        }
+        Matrix { arena, first, rows }
+    }
+
+    fn place_vector(&mut self, len: usize) -> Vector {
+        let first = self.vectors;
+        self.vectors = (first + len).next_multiple_of(4);
+        Vector { first, len }
+    }
+
+    /// Cuts arenas into parts that a binding may have.
+    fn cut(mut self, binding_bytes: u64) -> Result<(Vec<Arena>, usize), DeviceError> {
+        for (arena, groups) in self.arenas.iter_mut().zip(&self.groups) {
+            let row_bytes = arena.code_bytes().max(arena.factor_bytes()) as u64;
+            let rows = usize::try_from(binding_bytes / row_bytes.max(1)).unwrap_or(usize::MAX);
+            arena.cut(groups, rows);
+            if rows < arena.aligned_rows() {
+                let what = format!("rows of {} weights ({})", arena.cols, arena.format);
+                let needed = row_bytes * arena.aligned_rows() as u64;
+                return Err(DeviceError::BindingTooSmall { what, needed, limit: binding_bytes });
+            }
+        }
+        let needed = 4 * self.vectors as u64;
+        if needed > binding_bytes {
+            let what = "the norms and other small tensors".to_owned();
+            return Err(DeviceError::BindingTooSmall { what, needed, limit: binding_bytes });
+        }
+        Ok((self.arenas, self.vectors))
     }
 }
 
@@ -53,24 +94,45 @@ impl MapTensors<Mapped, Gpu> for Placer {
     type Error = Infallible;
 
     fn matrix(&mut self, _: &str, tensor: &Tensor) -> Result<Matrix, Infallible> {
-        let (rows, cols) = dims(tensor);
-        let format = format_of(tensor, cols);
-        let found = self.arenas.iter().position(|arena| arena.format == format && arena.cols == cols);
-        let arena = found.unwrap_or_else(|| {
-            self.arenas.push(Arena { format, cols, rows: 0, part_rows: 0 });
-            self.arenas.len() - 1
-        });
-        let first = self.arenas[arena].rows;
-        self.arenas[arena].rows += rows;
-        Ok(Matrix { arena, first, rows })
+        Ok(self.place_matrix(tensor.element(), tensor.shape()))
     }
 
     fn vector(&mut self, _: &str, vector: &StoredVector) -> Result<Vector, Infallible> {
-        let len = vector.tensor.len();
-        let first = self.vectors;
-        self.vectors = (first + len).next_multiple_of(4);
-        Ok(Vector { first, len })
+        Ok(self.place_vector(vector.tensor.len()))
     }
+}
+
+/// The same of what a configuration promises, with all matrices in one format.
+struct Promised {
+    placer: Placer,
+    format: ElementType,
+}
+
+impl MapTensors<Shapes, Gpu> for Promised {
+    type Error = Infallible;
+
+    fn matrix(&mut self, _: &str, matrix: &Shape<MatrixRole>) -> Result<Matrix, Infallible> {
+        Ok(self.placer.place_matrix(self.format, &matrix.dims))
+    }
+
+    fn vector(&mut self, _: &str, vector: &Shape<VectorRole>) -> Result<Vector, Infallible> {
+        Ok(self.placer.place_vector(vector.dims.iter().product()))
+    }
+}
+
+/// Where the tensors of a model of `config` would go, all its matrices in `format`: to plan steps without a model.
+///
+/// # Errors
+/// As [`place`].
+pub fn place_promised(
+    config: &ModelConfig,
+    format: ElementType,
+    binding_bytes: u64,
+) -> Result<(ModelParts<Gpu>, Vec<Arena>), DeviceError> {
+    let mut promised = Promised { placer: Placer::default(), format };
+    let Ok(placed) = ModelParts::shapes(config).map(&mut promised);
+    let (arenas, _) = promised.placer.cut(binding_bytes)?;
+    Ok((placed, arenas))
 }
 
 /// Where the tensors of a model go, on a device whose bindings have at most `binding_bytes`.
@@ -83,23 +145,8 @@ pub fn place(
 ) -> Result<(ModelParts<Gpu>, Vec<Arena>, usize), DeviceError> {
     let mut placer = Placer::default();
     let Ok(placed) = parts.map(&mut placer);
-    for arena in &mut placer.arenas {
-        let row_bytes = arena.code_bytes().max(arena.factor_bytes()) as u64;
-        let rows = usize::try_from(binding_bytes / row_bytes.max(1)).unwrap_or(usize::MAX);
-        // Parts begin where a binding may.
-        arena.part_rows = if rows >= arena.rows { arena.rows } else { rows - rows % arena.aligned_rows() };
-        if arena.part_rows == 0 && arena.rows > 0 {
-            let what = format!("rows of {} weights ({})", arena.cols, arena.format);
-            let needed = row_bytes * arena.aligned_rows() as u64;
-            return Err(DeviceError::BindingTooSmall { what, needed, limit: binding_bytes });
-        }
-    }
-    let needed = 4 * placer.vectors as u64;
-    if needed > binding_bytes {
-        let what = "the norms and other small tensors".to_owned();
-        return Err(DeviceError::BindingTooSmall { what, needed, limit: binding_bytes });
-    }
-    Ok((placed, placer.arenas, placer.vectors))
+    let (arenas, vectors) = placer.cut(binding_bytes)?;
+    Ok((placed, arenas, vectors))
 }
 
 /// Uploads the tensors of a model to where [`place`] puts them.

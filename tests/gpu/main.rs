@@ -6,5 +6,6 @@ mod support;
 
 mod device;
 mod models;
+mod recordings;
 mod shaders;
 mod steps;

@@ -41,7 +41,7 @@ pub mod schedule;
 pub mod tally;
 pub mod world;
 
-pub use load::{LoadError, LoadOptions, LoadedModel, load};
+pub use load::{LoadError, LoadOptions, LoadedModel, ReviveError, load};
 
 /// What most hosts need.
 pub mod prelude {

@@ -12,9 +12,10 @@ use crate::cpu::rope::RopeTable;
 use crate::cpu::{self, Cpu, Isa, Numerics, PackError, Workers, WorkersError};
 use crate::schedule::{self, Turn};
 use crate::world::layer::LayerIndex;
-use crate::world::model::GenerationDefaults;
+use crate::world::model::{GenerationDefaults, Model, Unavailable};
 use crate::world::parts::{LayerParts, ModelParts};
 use crate::world::role::{MatrixRole, VectorRole};
+use crate::world::sequence::Running;
 use crate::world::storage::{MapTensors, Mapped, Shape, Shapes, Storage, StoredVector};
 
 /// Loads the model in `directory`, in Hugging Face form or converted, into `world`: checks its files, brings its weights
@@ -226,6 +227,49 @@ impl LoadedModel {
         form.insert(world, model);
         model
     }
+}
+
+impl LoadedModel {
+    /// Gives a model of `world` this form of it, in place of the one that it has: after its device was lost, or to go on on
+    /// the CPU. Its sequences keep their text, and read it again.
+    ///
+    /// # Errors
+    /// If `model` is no model of the same dimensions.
+    pub fn revive(self, world: &mut World, model: Entity) -> Result<(), ReviveError> {
+        let found = world.get::<ModelConfig>(model).ok_or(ReviveError::NoModel(model))?;
+        if *found != self.config {
+            return Err(ReviveError::OtherModel);
+        }
+        schedule::leave_step(world);
+        let mut sequences = world.query::<(Entity, &Running)>();
+        let running = sequences.iter(world).filter(|(_, running)| running.model == model).map(|(entity, _)| entity);
+        for sequence in running.collect::<Vec<_>>() {
+            schedule::read_again(&mut world.entity_mut(sequence));
+        }
+        let mut layers = world.query_filtered::<(Entity, &ChildOf), With<LayerIndex>>();
+        let old = layers.iter(world).filter(|(_, parent)| parent.0 == model).map(|(entity, _)| entity);
+        for layer in old.collect::<Vec<_>>() {
+            world.despawn(layer);
+        }
+        let mut entity = world.entity_mut(model);
+        entity.remove::<(Model<Cpu>, RopeTable, Unavailable)>();
+        #[cfg(feature = "gpu")]
+        entity.remove::<(Model<crate::gpu::Gpu>, crate::gpu::GpuModel)>();
+        self.form.insert(world, model);
+        Ok(())
+    }
+}
+
+/// Why a model could not be revived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReviveError {
+    /// There is none.
+    #[error("{0} is no model: expected the entity that loading returned")]
+    NoModel(Entity),
+    /// It is another.
+    #[error("the models differ in their dimensions: expected the same model")]
+    OtherModel,
 }
 
 impl Form {

@@ -10,14 +10,14 @@ use super::recording::Place;
 use super::step::{Ahead, AheadRow, GpuStep, Pending, Recorder, Sending, Tapped};
 use crate::checkpoint::ModelConfig;
 use crate::cpu::Cpu;
-use crate::schedule::{Awaited, Picks};
+use crate::schedule::{Awaited, Picks, read_again};
 use crate::world::activations::Logits;
 use crate::world::batch::{Batch, Span};
 use crate::world::cache::{Caches, DeltaState, KvCache};
 use crate::world::cursor::{Cursor, HeadPiece};
 use crate::world::model::OnModel;
 use crate::world::sampler::Sampler;
-use crate::world::sequence::{Admitted, HostLogits, LogitsFrom, Queued, Running, Tokens};
+use crate::world::sequence::{HostLogits, LogitsFrom, Queued, Running, Tokens};
 
 /// What the end of a step asks of a sequence.
 type Picker<'w> = (&'w mut Sampler, &'w Tokens, &'w Running, &'w Caches, Has<HostLogits>, Has<LogitsFrom>);
@@ -220,44 +220,43 @@ pub fn await_answer(
     mut picks: ResMut<Picks>,
     mut logits: ResMut<Logits<Cpu>>,
     mut tapped: MessageWriter<Tapped>,
-    mut sequences: Query<(Entity, &Running, &mut Tokens)>,
+    sequences: Query<(Entity, &Running)>,
 ) {
     if !awaited.pending {
         return;
     }
     let (entity, config, mut model) = model.into_inner();
     let model = &mut *model;
-    match answer(model, &mut step, awaited.may_wait) {
-        Ok(None) => {}
-        Ok(Some(pending)) => {
-            awaited.pending = false;
-            let group = cursor.head().map_or(0, HeadPiece::rows);
-            if !pending.logits.is_empty() {
-                logits.0.resize(group, config.vocab_size);
-            }
-            pending.answer.read(|tokens, values| {
-                let chosen = pending.picking.iter().zip(tokens);
-                picks.0.extend(chosen.map(|(&sequence, &token)| (sequence, (token != u32::MAX).then_some(token))));
-                for (&row, values) in pending.logits.iter().zip(values.chunks_exact(config.vocab_size)) {
-                    logits.0.slice_mut(row..row + 1).copy_from_slice(values);
-                }
-            });
-            model.recycle(pending.answer);
-            if cursor.head().is_some_and(HeadPiece::completes_step) {
-                tapped.write_batch(step.take_taps(model));
-            }
+    let taken = answer(model, &mut step, awaited.may_wait).and_then(|pending| {
+        let Some(pending) = pending else { return Ok(()) };
+        awaited.pending = false;
+        let group = cursor.head().map_or(0, HeadPiece::rows);
+        if !pending.logits.is_empty() {
+            logits.0.resize(group, config.vocab_size);
         }
-        Err(error) => {
-            tracing::error!("{error}: its sequences wait for another device, or the CPU");
-            awaited.pending = false;
-            awaited.failed = true;
-            *step = GpuStep { counts: step.counts, ..GpuStep::default() };
-            for (sequence, _, mut tokens) in sequences.iter_mut().filter(|(_, running, _)| running.model == entity) {
-                tokens.processed = 0;
-                commands.entity(sequence).remove::<(Running, Admitted)>().insert(Queued).despawn_related::<Caches>();
+        let context = model.context().clone();
+        pending.answer.read(&context, |tokens, values| {
+            let chosen = pending.picking.iter().zip(tokens);
+            picks.0.extend(chosen.map(|(&sequence, &token)| (sequence, (token != u32::MAX).then_some(token))));
+            for (&row, values) in pending.logits.iter().zip(values.chunks_exact(config.vocab_size)) {
+                logits.0.slice_mut(row..row + 1).copy_from_slice(values);
             }
-            commands.entity(entity).insert(crate::world::model::Unavailable(error.to_string()));
+        })?;
+        model.recycle(pending.answer);
+        if cursor.head().is_some_and(HeadPiece::completes_step) {
+            tapped.write_batch(step.take_taps(model));
         }
+        Ok(())
+    });
+    if let Err(error) = taken {
+        tracing::error!("{error}: its sequences wait for another device, or the CPU");
+        awaited.pending = false;
+        awaited.failed = true;
+        *step = GpuStep { counts: step.counts, ..GpuStep::default() };
+        for (sequence, _) in sequences.iter().filter(|(_, running)| running.model == entity) {
+            commands.entity(sequence).queue(|mut sequence: EntityWorldMut| read_again(&mut sequence));
+        }
+        commands.entity(entity).insert(crate::world::model::Unavailable(error.to_string()));
     }
 }
 

@@ -101,12 +101,14 @@ impl Answer {
     }
 
     /// Reads it: `read` is given the picks, and the rows of logits one after the other. Nothing, if it is not here.
-    pub(super) fn read(&self, read: impl FnOnce(&[u32], &[f32])) {
+    pub(super) fn read(&self, context: &GpuContext, read: impl FnOnce(&[u32], &[f32])) -> Result<(), DeviceError> {
+        let scopes = context.catch();
         let words = self.picks + self.row_words * self.rows;
         if let Ok(view) = self.buffer.slice(..4 * words as u64).get_mapped_range() {
             let words: &[u32] = bytemuck::cast_slice(&view);
             read(&words[..self.picks], bytemuck::cast_slice(&words[self.picks..]));
         }
         self.buffer.unmap();
+        scopes.close("reading back a step's tokens", 0)
     }
 }

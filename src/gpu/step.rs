@@ -224,11 +224,14 @@ impl GpuStep {
         let found = self.taps.drain(..).map(|(tap, answer)| {
             let stride = model.row_stride(tap.buffer);
             let mut found = Vec::new();
-            answer.read(|words, _| {
+            let read = answer.read(model.context(), |words, _| {
                 let values: &[f32] = bytemuck::cast_slice(words);
                 let row = |row: u32| values.get(row as usize * stride..(row as usize + 1) * stride);
                 found = rows.iter().map(|at| at.and_then(row).unwrap_or_default().to_vec()).collect();
             });
+            if let Err(error) = read {
+                tracing::error!("{error}");
+            }
             Tapped { label: tap.label, rows: found }
         });
         found.collect()

@@ -39,7 +39,7 @@ pub fn advance(world: &mut World, budget: Budget) -> Progress {
     world.resource_mut::<Awaited>().may_wait = budget == Budget::Step;
     if *world.resource::<Cursor>() != Cursor::Begin && active_model(world).is_none() {
         // The step's model was despawned; its sequences learn of it when the next step begins.
-        give_up(world);
+        leave_step(world);
     }
     if *world.resource::<Cursor>() == Cursor::Begin {
         world.run_schedule(BeginStep);
@@ -60,8 +60,8 @@ pub fn advance(world: &mut World, budget: Budget) -> Progress {
     run_head(world, &mut meter)
 }
 
-/// The next call begins a new step.
-fn give_up(world: &mut World) {
+/// Gives up the step in hand, if there is one: what it computed is lost, and the next one begins where it did.
+pub fn leave_step(world: &mut World) {
     world.insert_resource(Cursor::Begin);
     world.insert_resource(Awaited::default());
 }
@@ -111,7 +111,7 @@ fn run_head(world: &mut World, meter: &mut Meter) -> Progress {
             meter.piece_done();
             match *world.resource::<Awaited>() {
                 Awaited { failed: true, .. } => {
-                    give_up(world);
+                    leave_step(world);
                     return Progress::StepDone;
                 }
                 Awaited { pending: true, .. } => return Progress::Waiting,

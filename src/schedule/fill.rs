@@ -3,13 +3,12 @@
 
 use bevy_ecs::prelude::*;
 
-use super::finish::finish;
+use super::finish::{finish, read_again};
 use crate::checkpoint::ModelConfig;
 use crate::world::batch::Batch;
-use crate::world::cache::Caches;
 use crate::world::limits::{CacheCost, Limits};
 use crate::world::model::{ActiveModel, OnModel};
-use crate::world::sequence::{Admitted, Arrival, FinishReason, LogitsFrom, Queued, Running, Tokens};
+use crate::world::sequence::{Arrival, FinishReason, LogitsFrom, Running, Tokens};
 
 /// On a model entity: whose turn it was.
 #[derive(Component, Clone, Copy, Debug, Default)]
@@ -66,7 +65,7 @@ pub fn fill_batch(
     mut batch: ResMut<Batch>,
     active: OnModel<(Entity, &mut Turn)>,
     costs: Query<&CacheCost>,
-    mut running: Query<(Entity, &Arrival, &mut Tokens, &Running, Option<&LogitsFrom>)>,
+    running: Query<(Entity, &Arrival, &Tokens, &Running, Option<&LogitsFrom>)>,
 ) {
     let (model, mut turn) = active.into_inner();
     let mut runners: Vec<Runner> = running
@@ -95,10 +94,7 @@ pub fn fill_batch(
             finish(&mut commands, last, FinishReason::CacheFull { needed, limit }, String::new());
             return;
         }
-        if let Ok((_, _, mut tokens, ..)) = running.get_mut(last) {
-            tokens.processed = 0;
-        }
-        commands.entity(last).remove::<(Running, Admitted)>().insert(Queued).despawn_related::<Caches>();
+        commands.entity(last).queue(|mut sequence: EntityWorldMut| read_again(&mut sequence));
     };
     for (index, rows) in chosen {
         let Ok((sequence, _, tokens, _, logits_from)) = running.get(runners[index].arrival.1) else { continue };

@@ -16,11 +16,12 @@ use bevy_ecs::message::MessageRegistry;
 use bevy_ecs::prelude::*;
 
 pub use admit::{admit_queued, settle};
-pub use advance::{Progress, advance};
+pub use advance::{Progress, advance, leave_step};
 pub use awaited::Awaited;
 pub use budget::Budget;
 pub use emit::{count_processed, emit_picks};
 pub use fill::{Turn, choose_model, fill_batch};
+pub use finish::read_again;
 pub use sample::{Picks, pick_tokens};
 pub use sets::{BeginStep, EndStep, LayerPass, LayerSystems, LeaveStep, StepSystems};
 

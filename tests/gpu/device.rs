@@ -7,7 +7,7 @@ use loquent::gpu::GpuContext;
 /// Whichever adapter there is, a software one included. `None`, which is said, where there is none; an error where
 /// `LOQUENT_REQUIRE_GPU` is set.
 pub fn context() -> Option<GpuContext> {
-    static CONTEXT: LazyLock<Option<GpuContext>> = LazyLock::new(open);
+    static CONTEXT: LazyLock<Option<GpuContext>> = LazyLock::new(|| open(|_| {}, None));
     if CONTEXT.is_none() {
         assert!(
             std::env::var_os("LOQUENT_REQUIRE_GPU").is_none(),
@@ -18,11 +18,17 @@ pub fn context() -> Option<GpuContext> {
     CONTEXT.clone()
 }
 
-fn open() -> Option<GpuContext> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+/// A device of its own, whose limits `lower` has changed; at most `memory_percent` of the memory may be used.
+pub fn open(lower: impl FnOnce(&mut wgpu::Limits), memory_percent: Option<u8>) -> Option<GpuContext> {
+    let mut instance = wgpu::InstanceDescriptor::new_without_display_handle();
+    instance.memory_budget_thresholds.for_resource_creation = memory_percent;
+    let instance = wgpu::Instance::new(instance);
     let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
     let adapter = adapters.into_iter().next()?;
-    let descriptor = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
+    let mut required_limits = adapter.limits();
+    lower(&mut required_limits);
+    let required_features = adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY);
+    let descriptor = wgpu::DeviceDescriptor { required_limits, required_features, ..Default::default() };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).ok()?;
     Some(GpuContext::from_device(adapter.get_info(), device, queue))
 }

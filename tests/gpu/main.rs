@@ -5,6 +5,7 @@
 mod support;
 
 mod device;
+mod failing;
 mod models;
 mod recordings;
 mod shaders;

@@ -20,7 +20,7 @@ pub fn gpu_world(checkpoint: &Path, context: &GpuContext) -> World {
 }
 
 /// The logits after `prompt`, as the host is given them.
-fn logits(world: &mut World, prompt: &[u32]) -> Vec<f32> {
+pub fn logits(world: &mut World, prompt: &[u32]) -> Vec<f32> {
     let sequence = spawn(world, prompt, 0);
     world.entity_mut(sequence).insert(HostLogits);
     run(world, Budget::Step);
@@ -41,7 +41,7 @@ fn largest_difference(left: &[f32], right: &[f32]) -> f32 {
 }
 
 #[test]
-fn logits_and_greedy_tokens_are_those_of_transformers() {
+pub fn logits_and_greedy_tokens_are_those_of_transformers() {
     let Some(context) = context() else { return };
     for fixture in fixtures() {
         let mut world = gpu_world(&fixture, &context);

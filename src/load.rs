@@ -7,6 +7,7 @@ use std::path::Path;
 
 use bevy_ecs::prelude::*;
 
+use crate::backend::Backend;
 use crate::checkpoint::{ChatTemplate, Checkpoint, CheckpointError, ModelConfig, Tensor, Tokenizer};
 use crate::cpu::rope::RopeTable;
 use crate::cpu::{self, Cpu, Isa, Numerics, PackError, Workers, WorkersError};
@@ -42,9 +43,11 @@ pub fn load(world: &mut World, directory: impl AsRef<Path>, options: LoadOptions
 }
 
 /// How a model is loaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadOptions {
+    /// What computes.
+    pub backend: Backend,
     /// Threads that compute, the calling one included; 0, the default, is one for each core. A world that has [`Workers`]
     /// already keeps them.
     pub threads: usize,
@@ -55,6 +58,12 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
+    /// Computed by this.
+    #[must_use]
+    pub fn backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
+    }
+
     /// With this many threads; 0 is one for each core.
     #[must_use]
     pub fn threads(self, threads: usize) -> Self {

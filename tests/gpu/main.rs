@@ -1,3 +1,5 @@
 //! The GPU backend.
 
+mod choosing;
+mod device;
 mod shaders;

@@ -6,6 +6,7 @@ pub mod context;
 pub mod decide;
 pub mod description;
 pub mod error;
+pub mod footprint;
 pub mod shader;
 pub mod variant;
 
@@ -15,3 +16,4 @@ pub use context::GpuContext;
 pub use decide::{Decision, decide};
 pub use description::{Description, Kind};
 pub use error::GpuError;
+pub use footprint::Footprint;

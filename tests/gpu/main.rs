@@ -2,4 +2,5 @@
 
 mod choosing;
 mod device;
+mod footprint;
 mod shaders;

@@ -27,6 +27,7 @@
 //! The table of contents of a step is [`schedule::LayerSystems`] and [`schedule::StepSystems`].
 #![deny(unsafe_code)]
 
+mod backend;
 pub mod checkpoint;
 pub mod convert;
 pub mod cpu;
@@ -41,10 +42,12 @@ pub mod schedule;
 pub mod tally;
 pub mod world;
 
+pub use backend::{Backend, BackendError};
 pub use load::{LoadError, LoadOptions, LoadedModel, ReviveError, load};
 
 /// What most hosts need.
 pub mod prelude {
+    pub use crate::backend::Backend;
     pub use crate::checkpoint::{ChatMessage, Checkpoint, CheckpointError, ModelConfig};
     pub use crate::cpu::{Cpu, Workers};
     pub use crate::load::{LoadError, LoadOptions, LoadedModel, load};

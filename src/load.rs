@@ -7,6 +7,7 @@ use std::path::Path;
 
 use bevy_ecs::prelude::*;
 
+use crate::backend::Backend;
 use crate::checkpoint::{ChatTemplate, Checkpoint, CheckpointError, ModelConfig, Tensor, Tokenizer};
 use crate::cpu::rope::RopeTable;
 use crate::cpu::{self, Cpu, Isa, Numerics, PackError, Workers, WorkersError};
@@ -46,6 +47,8 @@ pub fn load(world: &mut World, directory: impl AsRef<Path>, options: LoadOptions
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadOptions {
+    /// What computes.
+    pub backend: Backend,
     /// Threads that compute, the calling one included; 0, the default, is one for each core. A world that has [`Workers`]
     /// already keeps them.
     pub threads: usize,
@@ -59,6 +62,12 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
+    /// Computed by this.
+    #[must_use]
+    pub fn backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
+    }
+
     /// With this many threads; 0 is one for each core.
     #[must_use]
     pub fn threads(self, threads: usize) -> Self {
@@ -98,10 +107,10 @@ pub enum LoadError<E = CheckpointError> {
     /// There is no memory for the weights.
     #[error(transparent)]
     Pack(PackError),
-    /// The device cannot take them.
+    /// There is no such device, or it cannot take them.
     #[cfg(feature = "gpu")]
     #[error(transparent)]
-    Device(crate::gpu::DeviceError),
+    Gpu(crate::gpu::GpuError),
 }
 
 /// A model that was opened, checked and packed, and is in no world yet.
@@ -280,12 +289,45 @@ impl Form {
         options: &LoadOptions,
     ) -> Result<Self, LoadError<E>> {
         #[cfg(feature = "gpu")]
-        if let Some(context) = &options.device {
-            let (model, parts) = crate::gpu::GpuModel::new(config, &mapped, context).map_err(LoadError::Device)?;
-            return Ok(Self::Gpu { parts, model: Box::new(model) });
+        if let Some(form) = Self::on_device(config, &mapped, options).map_err(LoadError::Gpu)? {
+            return Ok(form);
         }
         let (parts, packed_bytes) = cpu::pack(mapped, workers, options.numerics).map_err(LoadError::Pack)?;
         Ok(Self::Cpu { parts, packed_bytes })
+    }
+
+    /// The form that a device's shaders read, if the model is to compute on one.
+    #[cfg(feature = "gpu")]
+    fn on_device(
+        config: &ModelConfig,
+        mapped: &ModelParts<Mapped>,
+        options: &LoadOptions,
+    ) -> Result<Option<Self>, crate::gpu::GpuError> {
+        use crate::gpu::{Decision, GpuModel, decide};
+
+        let upload = |context: &crate::gpu::GpuContext| {
+            let (model, parts) = GpuModel::new(config, mapped, context)?;
+            Ok::<_, crate::gpu::GpuError>(Self::Gpu { parts, model: Box::new(model) })
+        };
+        if let Some(context) = &options.device {
+            return upload(context).map(Some);
+        }
+        let decision = decide(&options.backend)?;
+        let Decision::Gpu { adapter, .. } = &decision else {
+            decision.log();
+            return Ok(None);
+        };
+        let uploaded = adapter.open().and_then(|device| upload(&device));
+        match uploaded {
+            Err(error) if options.backend == Backend::Auto => {
+                Decision::Cpu { why: Some(error.to_string()) }.log();
+                Ok(None)
+            }
+            uploaded => {
+                decision.log();
+                uploaded.map(Some)
+            }
+        }
     }
 
     /// Puts everything that a backend needs on the model entity and on its layers.

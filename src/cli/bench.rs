@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::others::Ticks;
 use super::random::RandomWeights;
-use super::{Backend, interrupt, model, progress};
+use super::{interrupt, model, progress};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -44,8 +44,8 @@ pub(super) struct Args {
     /// Threads [default: one per core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// What computes
-    #[arg(long, value_enum, default_value = "auto")]
+    /// What computes: auto, cpu, gpu, or gpu:NAME with a part of an adapter's name
+    #[arg(long, value_name = "BACKEND", default_value = "auto")]
     backend: Backend,
     /// Keep activations in f32; unquantised weights always do
     #[arg(long)]
@@ -74,7 +74,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         super::wrong_usage("there is nothing to measure: -p and -n are both 0");
     }
     interrupt::watch()?;
-    let (Backend::Auto | Backend::Cpu) = args.backend;
     let mut bench = args.prepare()?;
     let bar = progress::bar(args.repetitions.into(), "measuring {bar:30} {pos}/{len}, {eta} left");
     bench.measure(args)?;
@@ -114,7 +113,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 impl Args {
     fn prepare(&self) -> anyhow::Result<Bench> {
-        let options = model::options(self.threads, model::numerics(self.exact));
+        let options = model::options(&self.backend, self.threads, model::numerics(self.exact));
         let (name, config, loaded) = if let Some(file) = &self.config {
             let config = ModelConfig::read(file)?;
             self.check_context(&config)?;

@@ -18,7 +18,7 @@ use serde_json::json;
 use super::output::{Form, Output, PendingFile};
 use super::prompt::{PromptArgs, shown};
 use super::sampling::SamplingArgs;
-use super::{Backend, bench, interrupt, model, progress};
+use super::{bench, interrupt, model, progress};
 
 /// New tokens where neither `-n` nor the checkpoint says how many, and nothing else ends the text.
 const DEFAULT_NEW_TOKENS: usize = 512;
@@ -44,8 +44,8 @@ pub(super) struct Args {
     /// End before this text; may be given several times
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
-    /// What computes
-    #[arg(long, value_enum, default_value = "auto")]
+    /// What computes: auto, cpu, gpu, or gpu:NAME with a part of an adapter's name
+    #[arg(long, value_name = "BACKEND", default_value = "auto")]
     backend: Backend,
     /// Threads [default: one per core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -71,7 +71,6 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (Backend::Auto | Backend::Cpu) = args.backend;
     if let Err(error) = args.sampling.over(&GenerationConfig::default()).validate() {
         super::wrong_usage(&error.to_string());
     }
@@ -91,7 +90,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (false, None) => Form::Ids,
     };
 
-    let loaded = model::load(checkpoint, model::options(args.threads, model::numerics(args.exact)))?;
+    let loaded = model::load(checkpoint, model::options(&args.backend, args.threads, model::numerics(args.exact)))?;
     let numerics = loaded.numerics();
     let mut world = model::world(loaded);
     let load_seconds = started.elapsed().as_secs_f64();

@@ -17,7 +17,10 @@ mod sampling;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Runs Qwen3.5 language models.
 #[derive(Parser)]
@@ -44,15 +47,6 @@ enum Command {
     Inspect(inspect::Args),
 }
 
-/// What computes.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Backend {
-    /// The best there is: the CPU, so far
-    Auto,
-    /// SIMD kernels on all cores
-    Cpu,
-}
-
 /// What interrupted commands exit with, as shells expect: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
@@ -77,12 +71,16 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn log_to_stderr(verbose: u8) {
+    use tracing::Level;
     let level = match verbose {
-        0 => tracing::Level::WARN,
-        1 => tracing::Level::INFO,
-        _ => tracing::Level::DEBUG,
+        0 => Level::WARN,
+        1 => Level::INFO,
+        _ => Level::DEBUG,
     };
-    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).without_time().with_target(false).init();
+    // What computes is said to everyone.
+    let filter = Targets::new().with_default(level).with_target("loquent::backend", level.max(Level::INFO));
+    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(Level::DEBUG);
+    lines.without_time().with_target(false).finish().with(filter).init();
 }
 
 /// Ends the process as clap does when the words of a command line are wrong together.

@@ -44,9 +44,9 @@ pub(super) fn numerics_name(numerics: Numerics) -> &'static str {
     }
 }
 
-/// How models are loaded on `threads` threads, all there are if nothing is said.
-pub(super) fn options(threads: Option<u16>, numerics: Numerics) -> LoadOptions {
-    LoadOptions::default().threads(threads.map_or(0, usize::from)).numerics(numerics)
+/// How models are loaded: for `backend`, on `threads` threads, all there are if nothing is said.
+pub(super) fn options(backend: &Backend, threads: Option<u16>, numerics: Numerics) -> LoadOptions {
+    LoadOptions::default().backend(backend.clone()).threads(threads.map_or(0, usize::from)).numerics(numerics)
 }
 
 /// Loads an opened checkpoint, showing how far it is.

@@ -47,7 +47,7 @@ impl Footprint {
         numerics: Numerics,
         context: usize,
     ) -> Self {
-        let mut footprint = Self { activations: activations(config, context), ..Self::default() };
+        let mut footprint = Self { activations: activation_bytes(config, context), ..Self::default() };
         for LoadedWeight { element, shape, is_matrix } in weights {
             let count = product(shape);
             match panels_of(element, shape, numerics) {
@@ -92,7 +92,7 @@ fn product(sizes: &[usize]) -> u64 {
 }
 
 /// The widths of all [`Rows`](crate::world::activations::Rows) that systems keep, times as many rows as a step may have.
-fn activations(config: &ModelConfig, context: usize) -> u64 {
+pub(crate) fn activation_bytes(config: &ModelConfig, context: usize) -> u64 {
     let hidden = config.hidden_size as u64;
     // The residual and the normed one; the MLP's gate, up, their product, and what it gives.
     let mut width = 3 * hidden + 3 * config.intermediate_size as u64;

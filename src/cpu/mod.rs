@@ -34,6 +34,8 @@ use bevy_ecs::prelude::*;
 
 pub use bandwidth::read_bandwidth;
 pub use cache::cache_cost;
+#[cfg(feature = "gpu")]
+pub(crate) use footprint::activation_bytes;
 pub use footprint::{Footprint, LoadedWeight};
 pub use kernels::{Isa, KvBlock};
 use kernels::{Product, Weights};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 /// A graphics device and its queue. Clones are the same device.
 ///
 /// A host that has one, such as a Bevy game (whose wgpu is this one), hands it over with
-/// [`from_device`](Self::from_device); nothing of its state is changed. Without, [`open`](super::adapters) finds one.
+/// [`from_device`](Self::from_device); nothing of its state is changed. Without, [`Adapter::open`](super::Adapter::open) makes one.
 #[derive(Clone, Debug)]
 pub struct GpuContext {
     shared: Arc<Shared>,

@@ -15,10 +15,16 @@
 //! What a device is told is data first: [`plan`] makes a [`recording`] when the shape of a batch changes, and [`step`] sends
 //! what the systems of a step enqueue of it.
 
+pub mod adapters;
 mod buffers;
 pub mod caches;
+pub mod choose;
 pub mod context;
+pub mod decide;
+pub mod description;
 pub mod embed;
+pub mod error;
+pub mod footprint;
 pub mod head;
 pub mod layers;
 pub mod layout;
@@ -38,7 +44,13 @@ use std::convert::Infallible;
 
 use bevy_ecs::prelude::*;
 
+pub use adapters::{Adapter, adapters};
+pub use choose::{GpuRequest, choose};
 pub use context::{DeviceError, GpuContext};
+pub use decide::{Decision, decide};
+pub use description::{Description, Kind};
+pub use error::GpuError;
+pub use footprint::Footprint;
 pub use model::{GpuModel, cache_cost};
 pub use step::{GpuStep, HostDispatch, Recorder, Tap, Tapped};
 

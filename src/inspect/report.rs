@@ -100,11 +100,24 @@ impl InspectReport {
     /// The memory it takes on the CPU with a sequence of `context` tokens; `None` if it has not all its tensors.
     #[must_use]
     pub fn footprint(&self, numerics: Numerics, context: usize) -> Option<Footprint> {
-        let config = self.config.as_ref().filter(|_| self.complete)?;
-        let weights = self.tensors.iter().filter(|tensor| tensor.purpose.is_used()).filter_map(|tensor| {
+        Some(Footprint::of(self.whole_config()?, self.weights(), numerics, context))
+    }
+
+    /// The memory it takes on a GPU with a sequence of `context` tokens; `None` if it has not all its tensors.
+    #[cfg(feature = "gpu")]
+    #[must_use]
+    pub fn gpu_footprint(&self, context: usize) -> Option<crate::gpu::Footprint> {
+        Some(crate::gpu::Footprint::of(self.whole_config()?, self.weights(), context))
+    }
+
+    fn whole_config(&self) -> Option<&ModelConfig> {
+        self.config.as_ref().filter(|_| self.complete)
+    }
+
+    fn weights(&self) -> impl Iterator<Item = LoadedWeight<'_>> {
+        self.tensors.iter().filter(|tensor| tensor.purpose.is_used()).filter_map(|tensor| {
             let is_matrix = tensor.purpose == Purpose::Matrix;
             Some(LoadedWeight { element: tensor.element?, shape: &tensor.entry.shape, is_matrix })
-        });
-        Some(Footprint::of(config, weights, numerics, context))
+        })
     }
 }

@@ -116,7 +116,8 @@ fn a_profile_lists_our_systems_and_a_trace_is_a_timeline() {
 
 #[test]
 fn a_closed_pipe_ends_quietly() {
-    let output = run_into_closed_pipe(&["generate", "Once upon a time", "--ignore-eos", "-n", "400"]);
+    let output =
+        run_into_closed_pipe(&["generate", "Once upon a time", "--ignore-eos", "-n", "400", "--backend", "cpu"]);
     assert!(!stderr(&output).contains("panicked") && !stderr(&output).contains("error"), "{}", stderr(&output));
     assert_eq!(output.status.code(), Some(0));
 }

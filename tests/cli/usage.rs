@@ -21,7 +21,10 @@ fn wrong_usage_exits_with_2() {
         &["generate", "a", "--prompt-ids", "1"],
         &["generate", "--prompt-ids", "1,x"],
         &["generate", "a", "--system", "b"],
-        &["generate", "a", "--backend", "gpu"],
+        &["generate", "a", "--backend", "tpu"],
+        &["generate", "a", "--backend", "gpu:"],
+        &["bench", "--backend", "cpu:x"],
+        &["perplexity", "--ids", "x", "--backend", ""],
         &["generate", "a", "--temp", "warm"],
         &["bench", "--random"],
         &["bench", "--config", "x.json"],
@@ -47,4 +50,22 @@ fn a_setting_out_of_range_or_a_place_that_cannot_be_written_is_an_error_before_a
     let message = failure(&["generate", "a", "-m", "no/such/model"], 1);
     assert!(message.starts_with("error: no/such/model: cannot open: "), "{message}");
     assert_eq!(message.matches("os error").count(), 1, "the cause is said once: {message}");
+}
+
+#[test]
+fn a_backend_that_there_is_none_of_is_refused_with_those_there_are() {
+    let message = failure(&["generate", "a", "--backend", "cuda"], 2);
+    assert!(
+        message.contains("expected auto, cpu, gpu, or gpu:NAME") && message.contains(r#"found "cuda""#),
+        "{message}"
+    );
+}
+
+#[cfg(not(feature = "gpu"))]
+#[test]
+fn a_program_without_the_gpu_backend_says_so() {
+    for name in ["gpu", "gpu:llvmpipe"] {
+        let message = failure(&["generate", "a", "--backend", name], 2);
+        assert!(message.contains("built without the GPU backend: expected auto or cpu, found gpu"), "{message}");
+    }
 }

@@ -4,8 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod choosing;
 mod device;
 mod failing;
+mod footprint;
 mod models;
 mod recordings;
 mod shaders;

@@ -77,6 +77,42 @@ fn the_json_object_has_all_there_is_to_say() {
     assert_eq!(object(tiny.path(), &[], 0)["memory"]["context"], 64);
 }
 
+/// What there is to say of adapters, on any machine.
+#[cfg(feature = "gpu")]
+#[test]
+fn adapters_are_listed_with_their_limits_and_what_the_model_needs_of_them() {
+    let tiny = TinyCheckpoint::new();
+    let found = object(tiny.path(), &["--context", "10"], 0);
+    let gpu = &found["backends"][1];
+    assert_eq!(gpu["backend"], "gpu");
+    // Keys and values are as on the CPU.
+    assert_eq!(gpu["memory"]["kv_cache"], found["memory"]["kv_cache"]);
+    let parts = ["matrices", "vectors", "kv_cache", "delta_state", "activations"];
+    let sum: u64 = parts.iter().map(|part| gpu["memory"][part].as_u64().unwrap()).sum();
+    assert_eq!(gpu["memory"]["total"], sum);
+    let text = stdout(tiny.path(), &[], 0);
+    for adapter in gpu["adapters"].as_array().unwrap() {
+        assert!(adapter["max_storage_buffer_binding_size"].as_u64().unwrap() > 0, "{adapter}");
+        assert!(adapter["limits_allow_model"].is_boolean() && adapter["memory"].is_null(), "{adapter}");
+        assert!(text.contains(adapter["name"].as_str().unwrap()), "{adapter} in {text}");
+    }
+    assert!(text.lines().last().unwrap().contains(": no problems; "), "{text}");
+}
+
+#[cfg(all(feature = "gpu", target_os = "linux"))]
+#[test]
+fn a_vulkan_that_does_not_work_is_no_adapter_and_no_problem() {
+    let tiny = TinyCheckpoint::new();
+    // What the loader takes for a driver is none.
+    let driver = tiny.file("config.json");
+    let mut command = inspect(tiny.path(), &[]);
+    command.env("VK_DRIVER_FILES", &driver).env("VK_ICD_FILENAMES", &driver);
+    let output = command.output().expect("the binary runs");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("gpu: no adapter that Vulkan, Metal or DirectX 12 can reach"), "{text}");
+}
+
 #[test]
 fn problems_are_all_in_the_output_and_end_with_1() {
     let mut tiny = TinyCheckpoint::new();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel};
+use loquent::Backend;
 use loquent::convert::{Conversion, ConvertOptions};
 use loquent::cpu::{Cpu, Isa, Numerics};
 use loquent::prelude::*;
@@ -60,7 +61,7 @@ pub fn demo_in_four_bits() -> (TempDir, PathBuf) {
 /// A world with the model of `checkpoint` on the CPU. Two systems whose order matters but is not fixed are an error.
 pub fn world(checkpoint: &Path, threads: usize, isa: Isa, numerics: Numerics) -> World {
     let mut world = World::new();
-    let options = LoadOptions::default().threads(threads).isa(isa).numerics(numerics);
+    let options = LoadOptions::default().backend(Backend::Cpu).threads(threads).isa(isa).numerics(numerics);
     load(&mut world, checkpoint, options).expect("a valid checkpoint");
     let strict = ScheduleBuildSettings { ambiguity_detection: LogLevel::Error, ..ScheduleBuildSettings::new() };
     for label in [BeginStep.intern(), LayerPass.intern(), EndStep.intern()] {

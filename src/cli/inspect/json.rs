@@ -24,6 +24,10 @@ pub(super) fn object(findings: &Findings) -> Value {
         "memory": findings.memory.as_ref().map(|(context, footprint)| memory(*context, footprint)),
         "backends": [backend()],
     });
+    #[cfg(feature = "gpu")]
+    if let Some(backends) = object["backends"].as_array_mut() {
+        backends.push(findings.gpus.json());
+    }
     if findings.symmetry {
         let compares = findings.compared.is_some();
         object["symmetry"] = findings.figures().iter().map(|figures| symmetry(figures, compares)).collect();

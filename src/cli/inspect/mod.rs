@@ -1,5 +1,7 @@
 //! `loquent inspect`: what is in a directory, and everything that is wrong with it.
 
+#[cfg(feature = "gpu")]
+mod gpu;
 mod json;
 mod text;
 
@@ -48,6 +50,8 @@ struct Findings {
     symmetry: bool,
     /// The length of the sequence, and the memory with it; `None` if it cannot be predicted.
     memory: Option<(usize, Footprint)>,
+    #[cfg(feature = "gpu")]
+    gpus: gpu::Gpus,
     seconds: f64,
 }
 
@@ -85,7 +89,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let memory = report.footprint(Numerics::Fast, context).map(|footprint| (context, footprint));
     let seconds = begin.elapsed().as_secs_f64();
-    let findings = Findings { report, compared, symmetry: args.symmetry, memory, seconds };
+    let findings = Findings {
+        #[cfg(feature = "gpu")]
+        gpus: gpu::Gpus::look(report.gpu_footprint(context)),
+        report,
+        compared,
+        symmetry: args.symmetry,
+        memory,
+        seconds,
+    };
     let text = if args.json { format!("{}\n", json::object(&findings)) } else { text::tables(&findings) };
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(if findings.problems().next().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -19,6 +19,8 @@ pub(super) fn tables(findings: &Findings) -> String {
     }
     let isas: Vec<String> = Isa::available().iter().map(Isa::to_string).collect();
     text.line(format_args!("\nbackends\n  cpu with {}, the widest of {}", Isa::widest(), isas.join(", ")));
+    #[cfg(feature = "gpu")]
+    findings.gpus.lines().iter().for_each(|line| text.line(format_args!("  {line}")));
     for (title, messages) in [
         ("warnings", findings.warnings().map(message).collect::<Vec<_>>()),
         ("problems", findings.problems().map(message).collect()),

@@ -18,7 +18,7 @@ use loquent::prelude::*;
 use measured::{Found, Measured, Subject};
 
 use super::prompt::{read_text, token_id, tokenizer};
-use super::{Backend, interrupt, model, progress};
+use super::{interrupt, model, progress};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -36,8 +36,8 @@ pub(super) struct Args {
     /// Read only this many tokens of the text
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     max_tokens: Option<u32>,
-    /// What computes
-    #[arg(long, value_enum, default_value = "auto")]
+    /// What computes: auto, cpu, gpu, or gpu:NAME with a part of an adapter's name
+    #[arg(long, value_name = "BACKEND", default_value = "auto")]
     backend: Backend,
     /// Threads [default: one per core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -90,7 +90,6 @@ fn threshold(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (Backend::Auto | Backend::Cpu) = args.backend;
     let windows = Windows::new(args.window, args.stride);
     let windows = windows.unwrap_or_else(|error| super::wrong_usage(&error.to_string()));
     let content = args.source.read()?;
@@ -117,8 +116,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     text.truncate(args.max_tokens.map_or(usize::MAX, |most| most as usize));
 
-    let mut scorer = first.load(args.threads)?;
-    let mut other = second.as_mut().map(|second| second.load(args.threads)).transpose()?;
+    let mut scorer = first.load(&args.backend, args.threads)?;
+    let mut other = second.as_mut().map(|second| second.load(&args.backend, args.threads)).transpose()?;
     let bar = progress::bar(text.len() as u64, "scoring {bar:30} {pos}/{len} tokens, {per_sec}, {eta} left");
     let show = |found: PerplexityProgress| {
         bar.set_length(found.total as u64);
@@ -220,9 +219,10 @@ impl Model {
         Ok(())
     }
 
-    fn load(&mut self, threads: Option<u16>) -> anyhow::Result<Scorer> {
+    fn load(&mut self, backend: &Backend, threads: Option<u16>) -> anyhow::Result<Scorer> {
         let config = self.checkpoint.config.clone();
-        let loaded = model::load_tensors(&config, &mut self.checkpoint, model::options(threads, self.numerics))?;
+        let loaded =
+            model::load_tensors(&config, &mut self.checkpoint, model::options(backend, threads, self.numerics))?;
         self.checkpoint.warn_of_left_over();
         self.numerics = loaded.numerics();
         Ok(Scorer::new(&self.name, model::world(loaded)))

@@ -23,6 +23,21 @@ pub fn add(bytes: usize, operations: usize) {
     });
 }
 
+thread_local! {
+    static SYSTEM: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// The system that runs on this thread, by its row in the profile, while it is timed: what it has a device do is its.
+#[must_use]
+pub fn system() -> Option<usize> {
+    SYSTEM.with(Cell::get)
+}
+
+/// Says which system runs on this thread.
+pub fn enter(system: Option<usize>) {
+    SYSTEM.with(|current| current.set(system));
+}
+
 /// The running sums of this thread.
 #[must_use]
 pub fn read() -> Tally {

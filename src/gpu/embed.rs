@@ -11,6 +11,9 @@ use super::plan::{BatchShape, parts_of};
 use super::recording::Place;
 use super::step::{GpuStep, Recorder};
 use super::table::{Row, Span, picked_at};
+use super::timing::Timing;
+use crate::schedule::Awaited;
+use crate::schedule::profile::Profile;
 use crate::world::batch::Batch;
 use crate::world::cache::{Caches, DeltaState, KvCache};
 use crate::world::model::OnModel;
@@ -42,6 +45,8 @@ pub fn embed_tokens(
     batch: Res<Batch>,
     mut step: ResMut<GpuStep>,
     mut recorder: ResMut<Recorder>,
+    profile: Res<Profile>,
+    awaited: Res<Awaited>,
     sequences: Query<(&Tokens, &Caches)>,
     samplers: Query<&Sampler>,
     mut kv_caches: Query<&mut KvCache<Gpu>>,
@@ -50,6 +55,13 @@ pub fn embed_tokens(
     let (entity, mut model) = model.into_inner();
     let model = &mut *model;
     recorder.clear();
+    step.timing = match (profile.is_on(), awaited.may_wait) {
+        // Some steps in one pass show what splitting costs.
+        (true, _) if step.passes[1].0 % 8 == 7 => Timing::Whole,
+        (true, _) => Timing::Systems,
+        (false, true) => Timing::Off,
+        (false, false) => Timing::Whole,
+    };
     recorder.quiet_steps = recorder.quiet_steps.saturating_sub(1);
     recorder.sent = step.was_sent_ahead(entity, &batch, &sequences, &samplers);
     if recorder.sent {

@@ -8,8 +8,10 @@ use super::embed::{Kind, SpanRows, device_token, lay_out};
 use super::model::{GpuModel, MOST_PICKS};
 use super::recording::Place;
 use super::step::{Ahead, AheadRow, GpuStep, Pending, Recorder, Sending, Tapped};
+use super::timing::Timing;
 use crate::checkpoint::ModelConfig;
 use crate::cpu::Cpu;
+use crate::schedule::profile::Profile;
 use crate::schedule::{Awaited, Picks, read_again};
 use crate::world::activations::Logits;
 use crate::world::batch::{Batch, Span};
@@ -62,11 +64,12 @@ pub fn compute_logits(
     };
     let sent = sent.and_then(|()| {
         let alone = others.iter().count() == batch.spans.len();
-        if !(alone && awaited.may_wait && recorder.quiet_steps == 0) {
+        if !(alone && awaited.may_wait && recorder.quiet_steps == 0 && step.timing == Timing::Off) {
             return Ok(());
         }
         end.send_ahead(model, &mut step, &mut recorder, &mut sequences, &mut kv_caches, &mut delta_states)
     });
+    awaited.busy = !awaited.may_wait;
     if let Err(error) = sent {
         model.failure = Some(error);
     }
@@ -220,6 +223,7 @@ pub fn await_answer(
     mut picks: ResMut<Picks>,
     mut logits: ResMut<Logits<Cpu>>,
     mut tapped: MessageWriter<Tapped>,
+    profile: Res<Profile>,
     sequences: Query<(Entity, &Running)>,
 ) {
     if !awaited.pending {
@@ -229,6 +233,7 @@ pub fn await_answer(
     let model = &mut *model;
     let taken = answer(model, &mut step, awaited.may_wait).and_then(|pending| {
         let Some(pending) = pending else { return Ok(()) };
+        step.take_times(model, &profile, &mut awaited)?;
         awaited.pending = false;
         let group = cursor.head().map_or(0, HeadPiece::rows);
         if !pending.logits.is_empty() {

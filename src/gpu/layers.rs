@@ -6,6 +6,8 @@ use super::Gpu;
 use super::model::GpuModel;
 use super::recording::Place;
 use super::step::{GpuStep, Recorder};
+use crate::schedule::Awaited;
+use crate::schedule::profile::Profile;
 use crate::world::activations::Residual;
 use crate::world::attention::Attention;
 use crate::world::delta_net::DeltaNet;
@@ -55,6 +57,7 @@ pub fn submit_recorded(
     mut model: crate::world::model::OnModel<&mut GpuModel>,
     mut step: ResMut<GpuStep>,
     mut recorder: ResMut<Recorder>,
+    mut awaited: ResMut<Awaited>,
 ) {
     if recorder.sent || model.failure.is_some() {
         return;
@@ -62,4 +65,20 @@ pub fn submit_recorded(
     if let Err(error) = step.submit(&mut model, &mut recorder, None) {
         model.failure = Some(error);
     }
+    awaited.busy = true;
+}
+
+/// Looks whether the device is done with what it was told.
+pub fn poll_device(
+    models: Query<&GpuModel>,
+    mut step: ResMut<GpuStep>,
+    mut awaited: ResMut<Awaited>,
+    profile: Res<Profile>,
+) {
+    let polled = models.iter().try_for_each(|model| {
+        model.context().poll(wgpu::PollType::Poll, "a step")?;
+        step.take_times(model, &profile, &mut awaited)
+    });
+    // What is wrong with a device shows when its answer is awaited.
+    awaited.busy = polled.is_ok() && step.is_busy();
 }

@@ -37,6 +37,7 @@ pub mod recording;
 pub mod shader;
 pub mod step;
 mod table;
+mod timing;
 pub mod upload;
 pub mod variant;
 
@@ -54,7 +55,9 @@ pub use footprint::Footprint;
 pub use model::{GpuModel, cache_cost};
 pub use step::{GpuStep, HostDispatch, Recorder, Tap, Tapped};
 
-use crate::schedule::{BeginStep, EndStep, LayerPass, LayerSystems, LeaveStep, StepSystems, admit_queued, fill_batch};
+use crate::schedule::{
+    BeginStep, EndStep, LayerPass, LayerSystems, LeaveStep, PollDevice, StepSystems, admit_queued, fill_batch,
+};
 use crate::world::activations::Residual;
 use crate::world::parts::ModelParts;
 use crate::world::storage::{MapTensors, Storage};
@@ -125,5 +128,8 @@ pub fn add_systems(world: &mut World) {
     });
     world.schedule_scope(LeaveStep, |_, schedule| {
         schedule.add_systems(layers::submit_recorded);
+    });
+    world.schedule_scope(PollDevice, |_, schedule| {
+        schedule.add_systems(layers::poll_device);
     });
 }

@@ -76,7 +76,22 @@ impl GpuModel {
             failure: None,
             context: context.clone(),
         };
+        let mut model = model;
+        let mut pipelines = Pipelines::default();
+        pipelines.warm(model.every_kind(), context)?;
+        model.pipelines = pipelines;
         Ok((model, placed))
+    }
+
+    /// Recordings that have every shader that a step may need.
+    fn every_kind(&self) -> Vec<super::recording::Recording> {
+        let planner = self.planner();
+        let mut recordings = Vec::new();
+        for rows in [1, 2, 4, 8] {
+            let shape = BatchShape { single: rows, prompt: 1, spans: 1, parts: [2, 2], ..BatchShape::default() };
+            recordings.extend([planner.body(shape), planner.ends(rows, rows)]);
+        }
+        recordings
     }
 
     /// The device.

@@ -34,6 +34,19 @@ impl Pipelines {
         self.made.entry(variant.clone()).or_insert_with(|| Pipeline::new(variant, context))
     }
 
+    /// Makes the pipelines of `recordings`, so that no step has to wait for a compiler.
+    pub(super) fn warm(
+        &mut self,
+        recordings: impl IntoIterator<Item = Recording>,
+        context: &GpuContext,
+    ) -> Result<(), DeviceError> {
+        let scopes = context.catch();
+        for dispatch in recordings.into_iter().flat_map(|recording| recording.dispatches) {
+            self.get(&dispatch.variant, context);
+        }
+        scopes.close("to compile its shaders", 0)
+    }
+
     /// Makes `recording` ready, with `find` telling where buffers are.
     pub(super) fn prepare<'b>(
         &mut self,

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use bevy_ecs::prelude::*;
 
@@ -11,6 +13,10 @@ use super::pipelines::Prepared;
 use super::plan::BatchShape;
 use super::readback::Answer;
 use super::recording::{Buffer, Place};
+use super::timing::{Clock, Timing, Work};
+use crate::schedule::Awaited;
+use crate::schedule::profile::Profile;
+use crate::tally;
 use crate::world::sampler::Sampler;
 
 /// What the systems of a step tell the device, in order. A host's systems record through it as ours do.
@@ -24,7 +30,7 @@ pub struct Recorder {
 }
 
 enum Item {
-    Run(Arc<Prepared>, Range<usize>),
+    Run(Arc<Prepared>, Range<usize>, Option<usize>),
     Host(HostDispatch),
     Tap(Tap),
 }
@@ -66,7 +72,7 @@ impl Recorder {
     pub(super) fn enqueue(&mut self, prepared: &Arc<Prepared>, place: Place) {
         let range = prepared.recording.range(place);
         if !range.is_empty() {
-            self.items.push(Item::Run(prepared.clone(), range));
+            self.items.push(Item::Run(prepared.clone(), range, tally::system()));
         }
     }
 
@@ -107,6 +113,13 @@ pub struct GpuStep {
     pub(super) ahead: Option<Ahead>,
     pub(super) taps: Vec<(Tap, Answer)>,
     pub(super) counts: StepCounts,
+    pub(super) clock: Clock,
+    /// Of steps of single rows, how many there were and what they took: sent as one pass, and split.
+    pub(super) passes: [(u32, Duration); 2],
+    /// What is in hand is to be timed as this.
+    pub(super) timing: Timing,
+    /// Submissions that the device has not said it is done with.
+    pub(super) outstanding: Arc<AtomicU32>,
 }
 
 /// How often the device was told something.
@@ -174,14 +187,30 @@ impl GpuStep {
         }
         let scopes = context.catch();
         let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let timed = self.timing != Timing::Off && self.clock.begin(&context)?;
+        // A layer has two systems.
+        let systems = items.iter().filter(|item| matches!(item, Item::Run(..))).count();
+        let work = Work {
+            pieces: systems.div_ceil(2) as u32,
+            is_decode: sending.is_some() && self.shape.rows() == self.shape.single && systems > model.layers().len(),
+            is_split: self.timing == Timing::Systems,
+        };
         let mut items = items.into_iter().peekable();
-        while items.peek().is_some() {
+        while let Some(first) = items.peek() {
             let mut tap = None;
             {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                let system = if let Item::Run(.., system) = first { *system } else { None };
+                let timestamp_writes = if timed { self.clock.pass(system) } else { None };
+                let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+                let mut pass = encoder.begin_compute_pass(&descriptor);
                 for item in items.by_ref() {
                     match item {
-                        Item::Run(prepared, range) => prepared.encode(range, &mut pass),
+                        Item::Run(prepared, range, _) => {
+                            prepared.encode(range, &mut pass);
+                            if self.timing == Timing::Systems {
+                                break;
+                            }
+                        }
                         Item::Host(HostDispatch { pipeline, bind_group, workgroups: [x, y, z] }) => {
                             pass.set_pipeline(&pipeline);
                             pass.set_bind_group(0, &bind_group, &[]);
@@ -207,15 +236,57 @@ impl GpuStep {
             Some(sending) => Some(model.stage(&mut encoder, sending.picks.clone(), sending.logit_rows)?),
             None => None,
         };
+        if timed {
+            self.clock.end(&context, &mut encoder, work)?;
+        }
         self.counts.submissions += 1;
         let submission = context.queue().submit([encoder.finish()]);
-        scopes.close("a step", 0)?;
+        if self.timing != Timing::Off {
+            self.outstanding.fetch_add(1, Ordering::Relaxed);
+            let outstanding = self.outstanding.clone();
+            context.queue().on_submitted_work_done(move || _ = outstanding.fetch_sub(1, Ordering::Relaxed));
+        }
+        self.clock.ask(&submission);
         let mut answer = answer;
         for asked in self.taps.iter_mut().map(|(_, answer)| answer).chain(&mut answer).filter(|asked| !asked.is_asked())
         {
             asked.ask(&submission);
         }
+        scopes.close("a step", 0)?;
         Ok(answer)
+    }
+
+    /// Whether the device is at work, as far as was polled.
+    pub(super) fn is_busy(&self) -> bool {
+        self.outstanding.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes the times that have come: those of systems for the profile, and what a piece takes for whoever has a budget.
+    pub(super) fn take_times(
+        &mut self,
+        model: &GpuModel,
+        profile: &Profile,
+        awaited: &mut Awaited,
+    ) -> Result<(), DeviceError> {
+        for measured in self.clock.take(model.context())? {
+            measured.systems.iter().for_each(|&(row, time)| profile.add_device_time(row, time));
+            let Work { pieces, is_decode, is_split } = measured.work;
+            if is_decode {
+                let (count, time) = &mut self.passes[usize::from(is_split)];
+                (*count, *time) = (*count + 1, *time + measured.all);
+            }
+            if !is_split {
+                awaited.piece = measured.all / pieces.max(1);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a decode step takes on the device: as one pass, and split into one for each system, as profiling does. Nothing
+    /// where none was timed.
+    #[must_use]
+    pub fn step_times(&self) -> [Option<Duration>; 2] {
+        self.passes.map(|(count, time)| (count > 0).then(|| time / count.max(1)))
     }
 
     /// What taps have found, once the step is answered.

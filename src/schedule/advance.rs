@@ -5,7 +5,7 @@ use bevy_ecs::prelude::*;
 use super::awaited::Awaited;
 use super::budget::{Budget, Meter};
 use super::profile;
-use super::sets::{BeginStep, EndStep, LayerPass, LeaveStep};
+use super::sets::{BeginStep, EndStep, LayerPass, LeaveStep, PollDevice};
 use crate::checkpoint::ModelConfig;
 use crate::world::batch::Batch;
 use crate::world::cursor::{Cursor, HeadPiece};
@@ -35,8 +35,17 @@ pub enum Progress {
 pub fn advance(world: &mut World, budget: Budget) -> Progress {
     super::install(world);
     profile::instrument(world);
-    let mut meter = Meter::new(budget);
-    world.resource_mut::<Awaited>().may_wait = budget == Budget::Step;
+    let mut awaited = world.resource_mut::<Awaited>();
+    awaited.may_wait = budget == Budget::Step;
+    let awaited = *awaited;
+    let mut meter = Meter::new(budget, awaited.piece);
+    if awaited.busy && !awaited.may_wait {
+        world.run_schedule(PollDevice);
+        let awaited = world.resource::<Awaited>();
+        if awaited.busy && !awaited.failed {
+            return Progress::Waiting;
+        }
+    }
     if *world.resource::<Cursor>() != Cursor::Begin && active_model(world).is_none() {
         // The step's model was despawned; its sequences learn of it when the next step begins.
         leave_step(world);
@@ -63,7 +72,8 @@ pub fn advance(world: &mut World, budget: Budget) -> Progress {
 /// Gives up the step in hand, if there is one: what it computed is lost, and the next one begins where it did.
 pub fn leave_step(world: &mut World) {
     world.insert_resource(Cursor::Begin);
-    world.insert_resource(Awaited::default());
+    let piece = world.resource::<Awaited>().piece;
+    world.insert_resource(Awaited { piece, ..Awaited::default() });
 }
 
 /// The layer entities of the step's model in order, and its vocabulary's size.

@@ -25,13 +25,15 @@ pub(super) struct Meter {
     pieces: usize,
     last_piece: Instant,
     cost: Duration,
+    /// What a piece takes on a device, beside the host.
+    on_device: Duration,
 }
 
 impl Meter {
-    pub(super) fn new(budget: Budget) -> Self {
+    pub(super) fn new(budget: Budget, on_device: Duration) -> Self {
         let started = Instant::now();
         let deadline = if let Budget::Time(limit) = budget { started.checked_add(limit) } else { None };
-        Self { budget, deadline, pieces: 0, last_piece: started, cost: Duration::ZERO }
+        Self { budget, deadline, pieces: 0, last_piece: started, cost: Duration::ZERO, on_device }
     }
 
     pub(super) fn piece_done(&mut self) {
@@ -45,7 +47,10 @@ impl Meter {
         self.pieces > 0
             && match self.budget {
                 Budget::Step => false,
-                Budget::Time(_) => self.deadline.is_some_and(|deadline| self.last_piece + self.cost > deadline),
+                Budget::Time(limit) => {
+                    let on_device = self.on_device.saturating_mul(self.pieces as u32 + 1);
+                    self.deadline.is_some_and(|deadline| self.last_piece + self.cost > deadline) || on_device > limit
+                }
                 Budget::Pieces(limit) => self.pieces >= limit,
             }
     }

@@ -23,7 +23,7 @@ pub use emit::{count_processed, emit_picks};
 pub use fill::{Turn, choose_model, fill_batch};
 pub use finish::read_again;
 pub use sample::{Picks, pick_tokens};
-pub use sets::{BeginStep, EndStep, LayerPass, LayerSystems, LeaveStep, StepSystems};
+pub use sets::{BeginStep, EndStep, LayerPass, LayerSystems, LeaveStep, PollDevice, StepSystems};
 
 use crate::world::batch::Batch;
 use crate::world::cursor::Cursor;

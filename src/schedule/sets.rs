@@ -27,6 +27,10 @@ pub struct EndStep;
 #[derive(ScheduleLabel, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LeaveStep;
 
+/// Runs when a call with a budget of time finds a device at work: whether it is done.
+#[derive(ScheduleLabel, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PollDevice;
+
 /// What happens once a step, in [`BeginStep`] and [`EndStep`].
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StepSystems {
@@ -78,7 +82,7 @@ pub(super) fn add_schedules(world: &mut World) {
     end.configure_sets(
         (StepSystems::Head, StepSystems::Await, StepSystems::Constrain, StepSystems::Sample, StepSystems::Emit).chain(),
     );
-    for mut schedule in [begin, layer, end, Schedule::new(LeaveStep)] {
+    for mut schedule in [begin, layer, end, Schedule::new(LeaveStep), Schedule::new(PollDevice)] {
         schedule.set_executor(SingleThreadedExecutor::new());
         world.add_schedule(schedule);
     }

@@ -182,3 +182,62 @@ fn a_tap_sees_the_residual_and_changes_nothing() {
     assert!(taps > 0);
     assert_eq!(take(&mut world, sequence), expected);
 }
+
+#[test]
+fn a_budget_of_time_never_waits_for_the_device_and_gives_it_no_more_than_fits() {
+    let Some(context) = context() else { return };
+    let mut world = gpu_world(&demo(), &context);
+    let prompt = some_prompt(50, vocab_size(&mut world));
+    let expected = generate(&mut world, &prompt, 20);
+    let budget = Budget::Time(std::time::Duration::from_millis(3));
+    let sequence = spawn(&mut world, &prompt, 20);
+    let (mut waits, mut suspended, mut longest) = (0, 0, std::time::Duration::ZERO);
+    loop {
+        let started = std::time::Instant::now();
+        let progress = advance(&mut world, budget);
+        longest = longest.max(started.elapsed());
+        match progress {
+            Progress::Idle => break,
+            Progress::Waiting => {
+                waits += 1;
+                std::thread::sleep(std::time::Duration::from_micros(200));
+            }
+            Progress::Suspended => suspended += 1,
+            _ => {}
+        }
+    }
+    assert_eq!(take(&mut world, sequence), expected);
+    assert!(waits > 0, "a device that computes beside the host is waited for between calls");
+    eprintln!("{waits} waits, {suspended} suspended, longest call {longest:?}");
+}
+
+#[test]
+fn a_profile_has_the_time_of_each_system_by_the_clock_of_the_device() {
+    let Some(context) = context() else { return };
+    if !context.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+        eprintln!("skipped: this adapter has no timestamps");
+        return;
+    }
+    let mut world = gpu_world(&demo(), &context);
+    world.resource_mut::<loquent::schedule::profile::Profile>().start(false);
+    let prompt = some_prompt(20, vocab_size(&mut world));
+    generate(&mut world, &prompt, 30);
+    let costs: Vec<_> = world.resource::<loquent::schedule::profile::Profile>().costs().collect();
+    for system in ["embed_tokens", "mix_with_delta_net", "mix_with_attention", "run_mlp", "compute_logits"] {
+        let cost = costs.iter().find(|cost| cost.system == system && !cost.device.is_zero());
+        assert!(cost.is_some(), "{system}: {costs:?}");
+    }
+    let [whole, split] = world.resource::<loquent::gpu::GpuStep>().step_times();
+    assert!(whole.is_some() && split.is_some(), "both are timed, so that it can be said what splitting costs");
+}
+
+#[test]
+fn steps_are_sent_ahead_and_nothing_is_made_anew() {
+    let Some(context) = context() else { return };
+    let mut world = gpu_world(&demo(), &context);
+    let prompt = some_prompt(20, vocab_size(&mut world));
+    generate(&mut world, &prompt, 40);
+    let counts = world.resource::<loquent::gpu::GpuStep>().counts();
+    assert!(counts.sent_ahead >= 37 && counts.in_vain <= 1, "{counts:?}");
+    assert!(counts.submissions <= 42, "one a step: {counts:?}");
+}

@@ -47,6 +47,7 @@ impl Row {
             set: self.set.clone(),
             calls: read(&self.meter.calls),
             time: Duration::from_nanos(read(&self.meter.nanoseconds)),
+            device: Duration::from_nanos(read(&self.meter.device_nanoseconds)),
             bytes: read(&self.meter.bytes),
             operations: read(&self.meter.operations),
         }
@@ -64,6 +65,8 @@ pub struct SystemCost {
     pub calls: u64,
     /// Time spent in it.
     pub time: Duration,
+    /// Time that a device spent on what it recorded, by the device's clock.
+    pub device: Duration,
     /// Bytes its kernels read and wrote, as they count them.
     pub bytes: u64,
     /// Arithmetic operations of its kernels, a multiply-add counting as two.
@@ -121,6 +124,20 @@ impl Profile {
     pub fn start(&mut self, timeline: bool) {
         self.switch.tracing.store(timeline, Relaxed);
         self.switch.on.store(true, Relaxed);
+    }
+
+    /// Whether it times.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.switch.is_on()
+    }
+
+    /// Adds what a device spent on what a system recorded: the system of this row, as [`tally::system`](crate::tally::system)
+    /// named it then.
+    pub fn add_device_time(&self, row: usize, time: Duration) {
+        if let Some(row) = self.rows.get(row) {
+            row.meter.device_nanoseconds.fetch_add(time.as_nanos() as u64, Relaxed);
+        }
     }
 
     /// Stops timing. What was measured stays.

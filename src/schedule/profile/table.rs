@@ -2,7 +2,8 @@
 
 use super::SystemCost;
 
-/// What every system cost, as lines of text. `bandwidth` is what this machine reads at most, in bytes per second, and
+/// What every system cost, as lines of text: on the device where it had one do something, and on the host otherwise.
+/// `bandwidth` is what reads memory at most, in bytes per second, and
 /// the last column the share of it that a system reached.
 ///
 /// ```
@@ -13,6 +14,7 @@ use super::SystemCost;
 ///     set: "Mlp".into(),
 ///     calls: 10,
 ///     time: std::time::Duration::from_millis(20),
+///     device: std::time::Duration::ZERO,
 ///     bytes: 400_000_000,
 ///     operations: 400_000_000,
 /// };
@@ -23,13 +25,14 @@ use super::SystemCost;
 #[must_use]
 pub fn table(costs: impl IntoIterator<Item = SystemCost>, bandwidth: f64) -> String {
     let costs: Vec<SystemCost> = costs.into_iter().collect();
-    let total: f64 = costs.iter().map(|cost| cost.time.as_secs_f64()).sum();
+    let seconds = |cost: &SystemCost| if cost.device.is_zero() { cost.time } else { cost.device }.as_secs_f64();
+    let total: f64 = costs.iter().map(seconds).sum();
     let mut text = format!(
         "{:<26} {:<10} {:>8} {:>10} {:>7} {:>10} {:>7} {:>9} {:>7}",
         "system", "set", "calls", "total ms", "share %", "mean µs", "GB/s", "GFLOP/s", "% of BW"
     );
     for cost in costs {
-        let seconds = cost.time.as_secs_f64();
+        let seconds = seconds(&cost);
         let speed = cost.bytes as f64 / seconds;
         text += &format!(
             "\n{:<26} {:<10} {:>8} {:>10.1} {:>7.1} {:>10.1} {:>7.1} {:>9.1} {:>7.0}",

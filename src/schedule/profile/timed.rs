@@ -21,6 +21,7 @@ use crate::tally;
 pub(super) struct Meter {
     pub(super) calls: AtomicU64,
     pub(super) nanoseconds: AtomicU64,
+    pub(super) device_nanoseconds: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) operations: AtomicU64,
 }
@@ -72,8 +73,10 @@ impl System for Timed {
             return unsafe { self.system.run_unsafe(input, world) };
         }
         let (started, before) = (Instant::now(), tally::read());
+        tally::enter(Some(self.row));
         // SAFETY: as above.
         let result = unsafe { self.system.run_unsafe(input, world) };
+        tally::enter(None);
         // A system that was skipped, because the layer in hand is not its kind, has not run.
         if !matches!(result, Err(RunSystemError::Skipped(_))) {
             self.record(started, before);

@@ -207,6 +207,16 @@ impl LoadedModel {
         self.bytes_per_token
     }
 
+    /// The name of the graphics adapter that it computes on; `None` on the CPU.
+    #[must_use]
+    pub fn adapter(&self) -> Option<&str> {
+        match &self.form {
+            Form::Cpu { .. } => None,
+            #[cfg(feature = "gpu")]
+            Form::Gpu { model, .. } => Some(&model.context().info().name),
+        }
+    }
+
     /// How it computes in fact: without weights of four bits, there is nothing to make fast.
     #[must_use]
     pub fn numerics(&self) -> Numerics {

@@ -9,7 +9,6 @@ use anyhow::bail;
 use bevy_ecs::prelude::*;
 use clap::ValueEnum;
 use loquent::checkpoint::ElementType;
-use loquent::cpu::read_bandwidth;
 use loquent::prelude::*;
 use loquent::schedule::profile::{Profile, SystemCost, table};
 use serde_json::json;
@@ -94,12 +93,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     bar.finish_and_clear();
     let disturbed = Ticks::now().zip(before).and_then(|(now, before)| now.much_of_others_since(before));
-    let report = Report::of(&bench, args);
+    let backend = model::backend(&mut bench.world);
+    let report = Report::of(&bench, args, backend);
     let text = if args.json { format!("{}\n", report.json()) } else { report.table() };
     std::io::stdout().write_all(text.as_bytes())?;
     if args.profile {
         for (part, costs) in [("prompt", &bench.costs.prompt), ("decode", &bench.costs.decode)] {
             eprintln!("{part}\n{}", table(costs.iter().cloned(), report.bandwidth.median));
+        }
+        if let Some(note) = model::split_note(&bench.world) {
+            eprintln!("{note}");
         }
     }
     if let Some(share) = disturbed {
@@ -176,6 +179,7 @@ fn add(sums: &mut Vec<SystemCost>, costs: Vec<SystemCost>) {
             Some(sum) => {
                 sum.calls += cost.calls;
                 sum.time += cost.time;
+                sum.device += cost.device;
                 sum.bytes += cost.bytes;
                 sum.operations += cost.operations;
             }
@@ -190,6 +194,67 @@ struct Repetition {
     prompt: Option<f64>,
     decode: Option<f64>,
     bandwidth: f64,
+    /// Of the decode steps.
+    host: HostTime,
+}
+
+/// What the host does for a device in its steps, in seconds; nothing, where it computes itself.
+#[derive(Clone, Copy, Default)]
+struct HostTime {
+    submissions: f64,
+    dispatches: f64,
+    encoding: f64,
+    submitting: f64,
+    waiting: f64,
+}
+
+impl HostTime {
+    #[cfg(feature = "gpu")]
+    fn of(world: &World) -> Self {
+        let counts =
+            world.get_resource::<loquent::gpu::GpuStep>().map(loquent::gpu::GpuStep::counts).unwrap_or_default();
+        Self {
+            submissions: counts.submissions as f64,
+            dispatches: counts.dispatches as f64,
+            encoding: counts.encoding.as_secs_f64(),
+            submitting: counts.submitting.as_secs_f64(),
+            waiting: counts.waiting.as_secs_f64(),
+        }
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    fn of(_: &World) -> Self {
+        Self::default()
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            submissions: self.submissions - before.submissions,
+            dispatches: self.dispatches - before.dispatches,
+            encoding: self.encoding - before.encoding,
+            submitting: self.submitting - before.submitting,
+            waiting: self.waiting - before.waiting,
+        }
+    }
+
+    /// Each number for one submission, which is a step.
+    fn a_step(&self) -> Option<Self> {
+        let steps = self.submissions;
+        (steps > 0.0).then(|| Self {
+            submissions: 1.0,
+            dispatches: self.dispatches / steps,
+            encoding: self.encoding / steps,
+            submitting: self.submitting / steps,
+            waiting: self.waiting / steps,
+        })
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "dispatches": self.dispatches, "encoding_seconds": self.encoding, "submitting_seconds": self.submitting,
+            "waiting_seconds": self.waiting,
+        })
+    }
 }
 
 impl Bench {
@@ -208,20 +273,23 @@ impl Bench {
         }
         let prompt_seconds = started.elapsed().as_secs_f64();
         add(&mut self.costs.prompt, world.resource_mut::<Profile>().take_costs());
-        let bandwidth = read_bandwidth(world.resource::<Workers>(), &self.memory);
+        let bandwidth = model::bandwidth(world, &self.memory)?;
+        let host = HostTime::of(world);
         let started = Instant::now();
         while world.get::<Finished>(sequence).is_none() && !interrupt::requested() {
             advance(world, Budget::Step);
         }
         let decode_seconds = started.elapsed().as_secs_f64();
+        let host = HostTime::of(world).since(&host);
         add(&mut self.costs.decode, world.resource_mut::<Profile>().take_costs());
-        let after = read_bandwidth(world.resource::<Workers>(), &self.memory);
+        let after = model::bandwidth(world, &self.memory)?;
         world.despawn(sequence);
         world.resource_mut::<Messages<TokenGenerated>>().clear();
         Ok(Repetition {
             prompt: (args.n_prompt > 0).then(|| args.n_prompt as f64 / prompt_seconds),
             decode: (args.n_gen > 0).then(|| args.n_gen as f64 / decode_seconds),
             bandwidth: f64::midpoint(bandwidth, after),
+            host,
         })
     }
 }
@@ -267,10 +335,17 @@ struct Report<'a> {
     share: Option<f64>,
     n_prompt: usize,
     n_gen: usize,
+    /// What computed.
+    backend: (&'static str, Option<String>),
 }
 
 impl<'a> Report<'a> {
-    fn of(bench: &'a Bench, args: &Args) -> Self {
+    /// What the host did for a device, in the last repetition.
+    fn host(&self) -> Option<HostTime> {
+        self.bench.repetitions.last().and_then(|one| one.host.a_step())
+    }
+
+    fn of(bench: &'a Bench, args: &Args, backend: (&'static str, Option<String>)) -> Self {
         let each = bench.repetitions.iter();
         let bytes = bench.bytes_per_token as f64;
         let shares = each.clone().filter_map(|one| Some(one.decode? * bytes / one.bandwidth));
@@ -283,13 +358,14 @@ impl<'a> Report<'a> {
             share: Spread::of(shares).map(|share| share.median),
             n_prompt: args.n_prompt,
             n_gen: args.n_gen,
+            backend,
         }
     }
 
     fn json(&self) -> serde_json::Value {
         let workers = self.bench.world.resource::<Workers>();
         json!({
-            "event": "done", "model": self.bench.name, "backend": "cpu", "isa": workers.isa().to_string(),
+            "event": "done", "model": self.bench.name, "backend": self.backend.0, "adapter": self.backend.1, "isa": workers.isa().to_string(),
             "threads": workers.threads(), "prompt_tokens": self.n_prompt, "new_tokens": self.n_gen,
             "repetitions": self.bench.repetitions.len(), "weight_bytes_per_token": self.bench.bytes_per_token,
             "prefill_tokens_per_second": self.prompt.map(|spread| spread.median),
@@ -299,18 +375,18 @@ impl<'a> Report<'a> {
             "read_bandwidth_bytes_per_second": self.bandwidth.median,
             "read_bandwidth_spread": Spread::json(Some(self.bandwidth)),
             "decode_bandwidth_share": self.share,
+            "host_time_a_step": self.host().map(|host| host.json()),
         })
     }
 
     fn table(&self) -> String {
         let workers = self.bench.world.resource::<Workers>();
-        let mut text = format!(
-            "{}: {:.1} MB of weights a token, {} threads, {}\n",
-            self.bench.name,
-            self.bench.bytes_per_token as f64 / 1e6,
-            workers.threads(),
-            workers.isa(),
-        );
+        let computes = match &self.backend.1 {
+            Some(adapter) => adapter.clone(),
+            None => format!("{} threads, {}", workers.threads(), workers.isa()),
+        };
+        let megabytes = self.bench.bytes_per_token as f64 / 1e6;
+        let mut text = format!("{}: {megabytes:.1} MB of weights a token, {computes}\n", self.bench.name);
         let mut line = |name: String, spread: Option<Spread>, unit: &str, note: String| {
             if let Some(Spread { median, least, most }) = spread {
                 text += &format!("{name:<12} {median:>9.1} {unit:<9} [{least:.1} to {most:.1}]{note}\n");
@@ -321,7 +397,19 @@ impl<'a> Report<'a> {
         line(format!("decode {}", self.n_gen), self.decode, "tokens/s", share);
         let Spread { median, least, most } = self.bandwidth;
         let giga = Spread { median: median / 1e9, least: least / 1e9, most: most / 1e9 };
-        line("memory".to_owned(), Some(giga), "GB/s", ", read by the same threads in the same seconds".to_owned());
+        let how = match self.backend.1 {
+            Some(_) => ", read and written in copies by the device in the same seconds",
+            None => ", read by the same threads in the same seconds",
+        };
+        line("memory".to_owned(), Some(giga), "GB/s", how.to_owned());
+        if let Some(HostTime { dispatches, encoding, submitting, waiting, .. }) = self.host() {
+            text += &format!(
+                "host         {dispatches:.0} dispatches a step: {:.0} µs encoding, {:.0} µs submitting, {:.0} µs waiting\n",
+                1e6 * encoding,
+                1e6 * submitting,
+                1e6 * waiting
+            );
+        }
         text
     }
 }

@@ -9,10 +9,11 @@ use anyhow::bail;
 use bevy_ecs::prelude::*;
 use indicatif::ProgressBar;
 use loquent::checkpoint::GenerationConfig;
-use loquent::cpu::{Cpu, Numerics, read_bandwidth};
+use loquent::cpu::{Cpu, Numerics};
 use loquent::prelude::*;
 use loquent::schedule::profile::{Profile, chrome_trace, table};
 use loquent::world::activations::Logits;
+use loquent::world::sequence::HostLogits;
 use serde_json::json;
 
 use super::output::{Form, Output, PendingFile};
@@ -103,6 +104,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     world.add_observer(|finished: On<SequenceFinished>, mut rest: ResMut<Rest>| rest.0.clone_from(&finished.text));
     let asked = rules.max_new_tokens.filter(|_| args.max_tokens.is_some());
     let sequence = world.spawn((prompt, sampler, rules)).id();
+    if logits.is_some() {
+        // On a device they stay there otherwise.
+        world.entity_mut(sequence).insert(HostLogits);
+    }
     let mut run = Run { world, numerics, sequence, asked, logits, started: Instant::now(), first_token: None };
     let reason = run.until_finished(&mut output)?;
     let rest = match run.world.get_mut::<Transcript>(sequence) {
@@ -115,7 +120,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         eprintln!("{}", sentence(&summary));
     }
     if args.profile {
-        run.print_profile();
+        run.print_profile()?;
     }
     if let Some(trace) = trace {
         trace.write(chrome_trace(&run.world.resource::<Profile>().timeline()).as_bytes())?;
@@ -190,12 +195,13 @@ impl Run {
     /// Advances until the sequence ends, and says why it did.
     fn until_finished(&mut self, output: &mut Output) -> anyhow::Result<&'static str> {
         let mut bar = None;
+        let budget = model::budget(&mut self.world, PATIENCE);
         loop {
             if interrupt::requested() {
                 bar.iter().for_each(ProgressBar::finish_and_clear);
                 return Ok(INTERRUPTED);
             }
-            let progress = advance(&mut self.world, Budget::Time(PATIENCE));
+            let progress = advance(&mut self.world, budget);
             // How long the prompt is, and what room it leaves, is known once it is admitted.
             let bar = bar.get_or_insert_with(|| {
                 self.warn_of_room();
@@ -208,6 +214,7 @@ impl Run {
                 self.first_token = Some(self.started.elapsed());
                 if let Some(file) = self.logits.take() {
                     file.write(bytemuck::cast_slice(self.world.resource::<Logits<Cpu>>().0.row(0)))?;
+                    self.world.entity_mut(self.sequence).remove::<HostLogits>();
                 }
             }
             let tokens: Vec<_> = self.world.resource_mut::<Messages<TokenGenerated>>().drain().collect();
@@ -222,7 +229,10 @@ impl Run {
                     bail!("the model's weights overflow on this prompt: expected finite logits, found none")
                 }
                 Some(Finished(other)) => bail!("the sequence ended for another reason: {other:?}"),
-                None if progress == Progress::Idle => bail!("the sequence was dropped before it ended"),
+                None if progress == Progress::Idle => {
+                    model::ensure_available(&mut self.world)?;
+                    bail!("the sequence was dropped before it ended")
+                }
                 None => {}
             }
         }
@@ -242,31 +252,38 @@ impl Run {
         self.world.get::<Tokens>(self.sequence).expect("a prompt requires its tokens")
     }
 
-    fn summary(&self, reason: &str, load_seconds: f64, seed: u64) -> serde_json::Value {
+    fn summary(&mut self, reason: &str, load_seconds: f64, seed: u64) -> serde_json::Value {
         let (prompt, new) = (self.tokens().prompt.len(), self.tokens().generated.len());
         let total = self.started.elapsed();
         let prefill = self.first_token.unwrap_or(total).as_secs_f64();
         let decode = total.as_secs_f64() - prefill;
         // The first new token comes with the prompt's last step.
         let rate = |tokens: usize, seconds: f64| if tokens > 0 { tokens as f64 / seconds } else { 0.0 };
+        let (backend, adapter) = model::backend(&mut self.world);
         let workers = self.world.resource::<Workers>();
         json!({
             "event": "done", "finish_reason": reason, "prompt_tokens": prompt, "new_tokens": new,
             "load_seconds": load_seconds, "prefill_seconds": prefill, "decode_seconds": decode,
             "prefill_tokens_per_second": rate(self.tokens().processed.min(prompt), prefill),
             "decode_tokens_per_second": rate(new.saturating_sub(1), decode),
-            "backend": "cpu", "numerics": model::numerics_name(self.numerics), "isa": workers.isa().to_string(),
+            "backend": backend, "adapter": adapter, "numerics": model::numerics_name(self.numerics), "isa": workers.isa().to_string(),
             "threads": workers.threads(), "seed": seed,
         })
     }
 
     /// The table of systems, against a bandwidth measured now.
-    fn print_profile(&self) {
+    fn print_profile(&mut self) -> anyhow::Result<()> {
         let memory = vec![1u8; bench::BANDWIDTH_BYTES];
-        let workers = self.world.resource::<Workers>();
-        let mut passes = [(); 3].map(|()| read_bandwidth(workers, &memory));
+        let mut passes = [0.0; 3];
+        for pass in &mut passes {
+            *pass = model::bandwidth(&mut self.world, &memory)?;
+        }
         passes.sort_by(f64::total_cmp);
         eprintln!("{}", table(self.world.resource::<Profile>().costs(), passes[1]));
+        if let Some(note) = model::split_note(&self.world) {
+            eprintln!("{note}");
+        }
+        Ok(())
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::Path;
 use bevy_ecs::prelude::*;
 #[cfg(feature = "demo")]
 use bytes::Bytes;
-use loquent::cpu::Numerics;
+use loquent::cpu::{Numerics, read_bandwidth};
 use loquent::prelude::*;
+use loquent::world::model::Unavailable;
 use loquent::world::storage::{MapTensors, Mapped, Shapes};
 
 use super::progress;
@@ -69,6 +70,56 @@ where
     let loaded = LoadedModel::from_tensors(config, source, options, show);
     bar.finish_and_clear();
     Ok(loaded?)
+}
+
+/// What computes in `world`: `cpu`, or `gpu` and its name.
+pub(super) fn backend(world: &mut World) -> (&'static str, Option<String>) {
+    #[cfg(feature = "gpu")]
+    if let Some(model) = world.query::<&loquent::gpu::GpuModel>().iter(world).next() {
+        return ("gpu", Some(model.context().info().name.clone()));
+    }
+    let _ = world;
+    ("cpu", None)
+}
+
+/// How far to go at once. A device is given whole steps, of which it has one in hand while the host reads the one before; the
+/// CPU comes back often enough to be interrupted.
+pub(super) fn budget(world: &mut World, patience: std::time::Duration) -> Budget {
+    if backend(world).0 == "gpu" { Budget::Step } else { Budget::Time(patience) }
+}
+
+/// How fast memory is read where the model of `world` is: by the CPU's threads, or copied by the device. Bytes per second.
+pub(super) fn bandwidth(world: &mut World, memory: &[u8]) -> anyhow::Result<f64> {
+    #[cfg(feature = "gpu")]
+    if let Some(model) = world.query::<&loquent::gpu::GpuModel>().iter(world).next() {
+        return Ok(loquent::gpu::copy_bandwidth(model.context())?);
+    }
+    Ok(read_bandwidth(world.resource::<Workers>(), memory))
+}
+
+/// What it costs to time the systems of a device one by one, where that was done.
+#[cfg(feature = "gpu")]
+pub(super) fn split_note(world: &World) -> Option<String> {
+    let [whole, split] = world.get_resource::<loquent::gpu::GpuStep>()?.step_times();
+    let (whole, split) = (whole?.as_secs_f64(), split?.as_secs_f64());
+    Some(format!(
+        "the device's time by its own clock, a pass for each system: a decode step took {:.2} ms so, and {:.2} ms as one pass",
+        1e3 * split,
+        1e3 * whole
+    ))
+}
+
+#[cfg(not(feature = "gpu"))]
+pub(super) fn split_note(_: &World) -> Option<String> {
+    None
+}
+
+/// Why the model of `world` computes no more, if it does not.
+pub(super) fn ensure_available(world: &mut World) -> anyhow::Result<()> {
+    match world.query::<&Unavailable>().iter(world).next() {
+        Some(Unavailable(reason)) => anyhow::bail!(reason.clone()),
+        None => Ok(()),
+    }
 }
 
 /// A world with this model in it.

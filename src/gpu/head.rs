@@ -1,5 +1,7 @@
 //! The `Head`, `Await` and `Sample` sets: `Residual` → logits → tokens, on the device; and what comes back of them.
 
+use std::time::Instant;
+
 use bevy_ecs::prelude::*;
 
 use super::Gpu;
@@ -231,7 +233,10 @@ pub fn await_answer(
     }
     let (entity, config, mut model) = model.into_inner();
     let model = &mut *model;
-    let taken = answer(model, &mut step, awaited.may_wait).and_then(|pending| {
+    let started = Instant::now();
+    let answered = answer(model, &mut step, awaited.may_wait);
+    step.counts.waiting += started.elapsed();
+    let taken = answered.and_then(|pending| {
         let Some(pending) = pending else { return Ok(()) };
         step.take_times(model, &profile, &mut awaited)?;
         awaited.pending = false;

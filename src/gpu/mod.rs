@@ -16,6 +16,7 @@
 //! what the systems of a step enqueue of it.
 
 pub mod adapters;
+mod bandwidth;
 mod buffers;
 pub mod caches;
 pub mod choose;
@@ -46,6 +47,7 @@ use std::convert::Infallible;
 use bevy_ecs::prelude::*;
 
 pub use adapters::{Adapter, adapters};
+pub use bandwidth::copy_bandwidth;
 pub use choose::{GpuRequest, choose};
 pub use context::{DeviceError, GpuContext};
 pub use decide::{Decision, decide};
@@ -53,7 +55,7 @@ pub use description::{Description, Kind};
 pub use error::GpuError;
 pub use footprint::Footprint;
 pub use model::{GpuModel, cache_cost};
-pub use step::{GpuStep, HostDispatch, Recorder, Tap, Tapped};
+pub use step::{GpuStep, HostDispatch, Recorder, StepCounts, Tap, Tapped};
 
 use crate::schedule::{
     BeginStep, EndStep, LayerPass, LayerSystems, LeaveStep, PollDevice, StepSystems, admit_queued, fill_batch,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::context::{DeviceError, GpuContext};
-use super::recording::{Bound, Recording};
+use super::recording::{Bound, Dispatch, Recording};
 use super::shader::Access;
 use super::variant::Variant;
 
@@ -24,6 +24,8 @@ struct Pipeline {
 pub(super) struct Prepared {
     pub(super) recording: Recording,
     runs: Vec<(wgpu::ComputePipeline, wgpu::BindGroup, [u32; 3])>,
+    /// Of each, the bytes of weights that it reads.
+    weight_bytes: Vec<u64>,
 }
 
 /// Parameters of a dispatch begin at multiples of this, the largest alignment that an adapter may ask for.
@@ -78,7 +80,8 @@ impl Pipelines {
             runs.push((pipeline.pipeline.clone(), pipeline.bind(bound, context), dispatch.grid));
         }
         scopes.close("to prepare a step", 0)?;
-        Ok(Prepared { recording, runs })
+        let weight_bytes = recording.dispatches.iter().map(Dispatch::weight_bytes).collect();
+        Ok(Prepared { recording, runs, weight_bytes })
     }
 
     /// A bind group and the pipeline for one dispatch outside any recording.
@@ -94,6 +97,11 @@ impl Pipelines {
 }
 
 impl Prepared {
+    /// The bytes of weights that the dispatches of `range` read.
+    pub(super) fn weight_bytes(&self, range: std::ops::Range<usize>) -> u64 {
+        self.weight_bytes[range].iter().sum()
+    }
+
     /// Encodes the dispatches of `range`.
     pub(super) fn encode(&self, range: std::ops::Range<usize>, pass: &mut wgpu::ComputePass<'_>) {
         for (pipeline, bind_group, [x, y, z]) in &self.runs[range] {

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::shader::Shader;
 use super::variant::Variant;
 
 /// A buffer, by what it holds.
@@ -120,6 +121,22 @@ pub struct Dispatch {
     pub grid: [u32; 3],
 }
 
+impl Dispatch {
+    /// The bytes of weights that it reads: of an embedding, a row for each token.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        let planes =
+            self.buffers.iter().filter(|bound| matches!(bound.buffer, Buffer::Codes(..) | Buffer::Factors(..)));
+        let bytes: u64 = planes.filter_map(|bound| bound.bytes.as_ref()).map(|bytes| bytes.end - bytes.start).sum();
+        match (self.variant.shader(), &self.params[..]) {
+            (Shader::Embed, &[_, _, _, rows, skipped]) => {
+                bytes / u64::from(rows + skipped).max(1) * u64::from(self.grid[0])
+            }
+            _ => bytes,
+        }
+    }
+}
+
 /// All of a step, or of a part of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recording {
@@ -139,12 +156,7 @@ impl Recording {
     /// The bytes of weights that it reads.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
-        let weights = self.dispatches.iter().flat_map(|dispatch| &dispatch.buffers);
-        weights
-            .filter(|bound| matches!(bound.buffer, Buffer::Codes(..) | Buffer::Factors(..)))
-            .filter_map(|bound| bound.bytes.as_ref())
-            .map(|bytes| bytes.end - bytes.start)
-            .sum()
+        self.dispatches.iter().map(Dispatch::weight_bytes).sum()
     }
 }
 

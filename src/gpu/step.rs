@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bevy_ecs::prelude::*;
 
@@ -131,6 +131,16 @@ pub struct StepCounts {
     pub in_vain: u64,
     /// Times that commands were submitted.
     pub submissions: u64,
+    /// Dispatches in them.
+    pub dispatches: u64,
+    /// Bytes of weights that those read.
+    pub weight_bytes: u64,
+    /// Host time spent encoding commands,
+    pub encoding: Duration,
+    /// submitting them,
+    pub submitting: Duration,
+    /// and waiting for what comes back.
+    pub waiting: Duration,
 }
 
 /// What will be answered.
@@ -185,9 +195,16 @@ impl GpuStep {
         if std::mem::take(&mut model.table.dirty) {
             model.write_table();
         }
+        let started = Instant::now();
         let scopes = context.catch();
         let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let timed = self.timing != Timing::Off && self.clock.begin(&context)?;
+        for item in &items {
+            if let Item::Run(prepared, range, _) = item {
+                self.counts.dispatches += range.len() as u64;
+                self.counts.weight_bytes += prepared.weight_bytes(range.clone());
+            }
+        }
         // A layer has two systems.
         let systems = items.iter().filter(|item| matches!(item, Item::Run(..))).count();
         let work = Work {
@@ -240,7 +257,11 @@ impl GpuStep {
             self.clock.end(&context, &mut encoder, work)?;
         }
         self.counts.submissions += 1;
-        let submission = context.queue().submit([encoder.finish()]);
+        let commands = encoder.finish();
+        self.counts.encoding += started.elapsed();
+        let started = Instant::now();
+        let submission = context.queue().submit([commands]);
+        self.counts.submitting += started.elapsed();
         if self.timing != Timing::Off {
             self.outstanding.fetch_add(1, Ordering::Relaxed);
             let outstanding = self.outstanding.clone();

@@ -14,6 +14,8 @@ use crate::cli::model;
 pub(super) struct Subject {
     pub(super) name: String,
     pub(super) numerics: Numerics,
+    /// What it was computed on, besides the CPU.
+    pub(super) adapter: Option<String>,
 }
 
 impl Subject {
@@ -99,7 +101,8 @@ impl Measured<'_> {
         done["event"] = "done".into();
         let settings = json!({
             "tokens": self.first_found().tokens, "window": window, "stride": stride, "seconds": self.seconds,
-            "tokens_per_second": self.tokens_per_second(), "backend": "cpu",
+            "tokens_per_second": self.tokens_per_second(), "backend": if self.first.adapter.is_some() { "gpu" } else { "cpu" },
+            "adapter": self.first.adapter,
             "isa": self.workers.isa().to_string(), "threads": self.workers.threads(),
         });
         let compare = self.comparison().map(|(second, found)| {

@@ -198,12 +198,13 @@ struct Model {
     name: String,
     numerics: Numerics,
     checkpoint: Checkpoint,
+    adapter: Option<String>,
 }
 
 impl Model {
     fn open(directory: Option<&Path>, numerics: Numerics) -> anyhow::Result<Self> {
         let name = directory.map_or("demo".to_owned(), |directory| directory.display().to_string());
-        Ok(Self { name, numerics, checkpoint: model::open(directory)? })
+        Ok(Self { name, numerics, checkpoint: model::open(directory)?, adapter: None })
     }
 
     /// Refuses, before either is loaded, models that predict different tokens.
@@ -225,10 +226,11 @@ impl Model {
             model::load_tensors(&config, &mut self.checkpoint, model::options(backend, threads, self.numerics))?;
         self.checkpoint.warn_of_left_over();
         self.numerics = loaded.numerics();
+        self.adapter = loaded.adapter().map(str::to_owned);
         Ok(Scorer::new(&self.name, model::world(loaded)))
     }
 
     fn subject(self) -> Subject {
-        Subject { name: self.name, numerics: self.numerics }
+        Subject { name: self.name, numerics: self.numerics, adapter: self.adapter }
     }
 }

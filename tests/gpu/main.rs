@@ -4,5 +4,7 @@
 mod support;
 
 mod device;
+mod harness;
 mod models;
 mod shaders;
+mod twins;

@@ -8,6 +8,7 @@ use loquent::cpu::{Isa, KvBlock};
 use loquent::gpu::GpuContext;
 use loquent::gpu::plan::{parts_of, stride};
 use loquent::gpu::variant::Variant;
+use proptest::prelude::*;
 
 use super::table::{LAYER, Layer, Table};
 use crate::device::context;
@@ -24,7 +25,7 @@ const BOUND: f64 = 1e-11;
 /// Query heads, heads of keys, their dimensions and those that turn: groups of 1 to 4; odd, and more than there are threads.
 const SHAPES: [(usize, usize, usize, usize); 4] = [(4, 2, 20, 4), (2, 2, 64, 64), (3, 1, 300, 20), (4, 1, 7, 2)];
 
-/// A layer, and what is in the caches of its sequences.
+/// A layer.
 struct Layers {
     config: AttentionConfig,
     q_norm: Vec<f32>,
@@ -340,5 +341,29 @@ fn scores_far_apart_leave_the_largest() {
         let values = floats(&batch.values_after);
         let is_read = |value: &&[f32]| value.iter().zip(&read).all(|(value, read)| (value - read).abs() < 1e-3);
         assert!(values.chunks(head_dim).any(|value| is_read(&value)), "{read:?} is nobody's value");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn any_contexts_are_read(
+        shape in prop::sample::select(SHAPES.to_vec()),
+        sequences in prop::collection::vec((0..700_usize, 1..5_usize), 1..4), decodes: bool, seed in 0..1_u64 << 40,
+    ) {
+        if let Some(context) = context() {
+            let sequences: Vec<Sequence> = sequences
+                .into_iter()
+                .map(|(before, rows)| Sequence { before, rows: if decodes { 1 } else { rows } })
+                .collect();
+            let batch = Batch::new(shape, &sequences, seed);
+            let what = format!("{sequences:?} of {shape:?}");
+            if !decodes {
+                let found = batch.append().run_once(&context, false);
+                batch.check_cache(found.words("keys"), found.words("values"), &what);
+            }
+            batch.check(&context, decodes, &what);
+        }
     }
 }

@@ -4,6 +4,7 @@ use loquent::checkpoint::DeltaNetConfig;
 use loquent::gpu::GpuContext;
 use loquent::gpu::plan::stride;
 use loquent::gpu::variant::Variant;
+use proptest::prelude::*;
 
 use super::table::{LAYER, Layer, Table};
 use crate::device::context;
@@ -427,4 +428,35 @@ fn an_infinite_rate_and_no_time_to_decay_in_leave_numbers() {
     let found = Kept::new(&net).read_cut(&context, false, &net, &rows, &[], false);
     assert!(found.iter().all(|x| x.is_finite()));
     assert_close(&found, &net.expected(&rows), BOUND, "an infinite rate, and time");
+}
+
+/// Decays are near 1 where little time passes, and their distance to 1 is what counts over many rows.
+#[test]
+fn decays_of_little_time_and_a_large_rate_are_exact() {
+    let Some(context) = context() else { return };
+    for bias in [-12.0, -8.0, -7.5, -5.0] {
+        let mut net = net(SHAPES[0], bias);
+        net.rate = vec![-300.0, -0.5 / (bias.exp())];
+        let rows = net.rows(100, 18);
+        let found = Kept::new(&net).read_cut(&context, false, &net, &rows, &[], false);
+        assert_close(&found, &net.expected(&rows), BOUND, &format!("large rates at {bias}"));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn any_rows_follow_the_rule(
+        shape in prop::sample::select(SHAPES.to_vec()), bias in -20.0..6.0_f32, count in 1..90_usize,
+        mut cuts in prop::collection::vec(1..90_usize, 0..5), seed in 0..1_u64 << 40,
+    ) {
+        if let Some(context) = context() {
+            cuts.sort_unstable();
+            let net = net(shape, bias);
+            let rows = net.rows(count, seed);
+            let found = Kept::new(&net).read_cut(&context, true, &net, &rows, &cuts, false);
+            assert_close(&found, &net.expected(&rows), BOUND, &format!("{count} rows of {shape:?} cut at {cuts:?}"));
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Gathering, norms, gates and copies.
 
+use loquent::checkpoint::ElementType;
 use loquent::cpu::Isa;
 use loquent::cpu::kernels::{self, WeightSlice, Weights};
 use loquent::gpu::GpuContext;
@@ -16,39 +17,54 @@ fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| value.into()).collect()
 }
 
-/// Rows of a matrix in two parts, some named by the host and some picked on the device.
+/// Some rows of a matrix, of which those before `before` lie elsewhere. Tokens are named by the host, or picked on the device.
+fn embed_agrees(
+    context: &GpuContext,
+    format: ElementType,
+    hidden: usize,
+    [before, vocab]: [usize; 2],
+    tokens: &[(u32, bool)],
+    seed: u64,
+) {
+    let matrix = Matrix::new(format, 2, vocab - before, hidden, seed);
+    let hidden = matrix.cols;
+    let all: Vec<f32> = noise(seed ^ 1, before * hidden).iter().chain(&matrix.wide).copied().collect();
+    // Picks lie in the order of their rows, turned round.
+    let picks: Vec<u32> = tokens.iter().rev().map(|&(token, _)| token).collect();
+    let places = (0..tokens.len() as u32).rev();
+    let rows = tokens.iter().zip(places).map(|(&(token, is_picked), place)| {
+        let token = if is_picked { 1 << 31 | place } else { token };
+        [token, POISON, POISON]
+    });
+    let table = Table { rows: rows.collect(), ..Table::default() };
+    let untouched = vec![poison(); (tokens.len() + 1) * stride(hidden)];
+    let params = [hidden, stride(hidden), before, vocab - before, matrix.skipped].map(|word| word as u32);
+    let dispatch = Dispatch::new(Variant::embed(format), &params, [tokens.len() as u32, 1, 1])
+        .words("table", table.words())
+        .words("picks", picks)
+        .floats("out", &untouched);
+    for found in matrix.bind(dispatch).run(context) {
+        let found = found.floats("out");
+        let (rows, after) = found.split_at(tokens.len() * stride(hidden));
+        assert_same_bits(after, &untouched[..stride(hidden)], "the row after the last");
+        for (row, &(token, _)) in rows.chunks_exact(stride(hidden)).zip(tokens) {
+            if (before..vocab).contains(&(token as usize)) {
+                let mut expected = vec![0.0; hidden];
+                kernels::embed(Weights::Stored(WeightSlice::F32(&all)), hidden, &[token], &mut expected);
+                assert_same_bits(&row[..hidden], &expected, &format!("token {token} of {format}"));
+            } else {
+                assert_same_bits(row, &untouched[..stride(hidden)], "a token of another part, or none");
+            }
+        }
+    }
+}
+
 pub fn embed_gathers_rows(context: &GpuContext) {
     for format in FORMATS {
         for hidden in [1, 31, 33, 100, 256] {
-            let (vocab, before) = (23, 9);
-            let matrix = Matrix::new(format, 2, vocab - before, hidden, 5);
-            let hidden = matrix.cols;
-            let first: Vec<f32> = noise(6, before * hidden);
-            let all: Vec<f32> = first.iter().chain(&matrix.wide).copied().collect();
-            let tokens = [9, 22, 3, 14, 8, 14, 23, 22];
-            // The last two were picked on the device: one of them is no token.
-            let mut rows: Vec<[u32; 3]> = tokens.iter().map(|&token| [token, POISON, POISON]).collect();
-            rows[6][0] = 1 << 31 | 2;
-            rows[7][0] = 1 << 31 | 1;
-            let picks = vec![0, 22, u32::MAX];
-            let untouched = vec![poison(); rows.len() * stride(hidden)];
-            let params = [hidden, stride(hidden), before, vocab - before, matrix.skipped].map(|word| word as u32);
-            let dispatch = Dispatch::new(Variant::embed(format), &params, [rows.len() as u32, 1, 1])
-                .words("table", Table { rows, ..Table::default() }.words())
-                .words("picks", picks)
-                .floats("out", &untouched);
-            for found in matrix.bind(dispatch).run(context) {
-                let found = found.floats("out");
-                for (row, &token) in found.chunks_exact(stride(hidden)).zip(&tokens) {
-                    if (before..vocab).contains(&(token as usize)) {
-                        let mut expected = vec![0.0; hidden];
-                        kernels::embed(Weights::Stored(WeightSlice::F32(&all)), hidden, &[token], &mut expected);
-                        assert_same_bits(&row[..hidden], &expected, &format!("token {token} of {format}"));
-                    } else {
-                        assert_same_bits(row, &untouched[..stride(hidden)], "a token of another part");
-                    }
-                }
-            }
+            let tokens =
+                [(9, false), (22, true), (3, false), (14, true), (8, true), (14, false), (23, false), (u32::MAX, true)];
+            embed_agrees(context, format, hidden, [9, 23], &tokens, 5);
         }
     }
 }
@@ -169,6 +185,16 @@ pub fn copy_blocks_copies(context: &GpuContext) {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn any_rows_of_a_matrix_are_gathered(
+        format in prop::sample::select(FORMATS.to_vec()), hidden in 1..300_usize, before in 0..20_usize,
+        rows in 1..40_usize, tokens in prop::collection::vec((0..70_u32, any::<bool>()), 1..9), seed: u64,
+    ) {
+        if let Some(context) = context() {
+            embed_agrees(&context, format, hidden, [before, before + rows], &tokens, seed);
+        }
+    }
 
     #[test]
     fn any_rows_are_normalised(first in 0..3_usize, rows in 1..9_usize, cols in 1..700_usize, seed: u64) {

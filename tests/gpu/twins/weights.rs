@@ -11,7 +11,6 @@ pub const FORMATS: [ElementType; 4] = [ElementType::F32, ElementType::F16, Eleme
 /// A matrix, with rows before and after it that are no numbers.
 pub struct Matrix {
     pub cols: usize,
-    pub rows: usize,
     pub skipped: usize,
     /// Its exact weights, `[rows, cols]`.
     pub wide: Vec<f32>,
@@ -68,7 +67,7 @@ impl Matrix {
             }
         }
         codes.extend(vec![u32::MAX; blocks * block_words]);
-        Self { cols, rows, skipped, wide, codes, factors }
+        Self { cols, skipped, wide, codes, factors }
     }
 
     pub fn row(&self, row: usize) -> &[f32] {

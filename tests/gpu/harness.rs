@@ -63,6 +63,7 @@ pub fn assert_close(found: &[f32], expected: &[f64], bound: f64, what: &str) {
         error += (f64::from(found) - expected).powi(2);
         square += expected * expected;
     }
+    // How much of a bound is used says whether it is a good one.
     if std::env::var_os("LOQUENT_TWIN_ERRORS").is_some() {
         eprintln!("{what}: {:.1e} of {bound:.0e}", error / square);
     }

@@ -103,6 +103,19 @@ fn pseudo_quad(place: Place, row: u32, quad: u32) -> vec4<f32> {
     return four;
 }
 
+// ln(1 + e^x). Not through log: it may be off by 2^-21 near 1, where the logarithm itself is hardly more, and a state that
+// decays by as little is wrong by that many times the rows it remembers. This is 2 artanh(e / (2 + e)), of e up to 1.
+fn softplus(x: f32) -> f32 {
+    let e = exp(-abs(x));
+    let s = e / (2.0 + e);
+    let square = s * s;
+    var sum = 0.0;
+    for (var term = 7u; term > 0u; term--) {
+        sum = fma(sum, square, 1.0 / f32(2u * term - 1u));
+    }
+    return fma(2.0 * s, sum, max(x, 0.0));
+}
+
 // Brings the state over the 16 rows that are remembered.
 fn fold(place: Place, thread: u32) {
     if thread == 0u {
@@ -154,12 +167,8 @@ fn run_piece(place: Place, row: u32, start: u32, count: u32, thread: u32) {
         // An infinite rate times nothing would be no number, and all that is remembered from then on with it.
         let rate = clamp(vectors[params.rate + head], -3.4e38, 0.0);
         let x = projected[at + VALUE_HEADS] + vectors[params.bias + head];
-        // softplus; beyond 20 it is x in single precision.
-        let time = clamp(select(log(1.0 + exp(min(x, 20.0))), x, x > 20.0), 0.0, 3.4e38);
-        // For small exponentials, 1 + e loses digits: log(1 + e) is e - e^2 / 2 there.
-        let small = exp(x);
-        let waited = select(time, small * (1.0 - 0.5 * small), x < -8.0);
-        let decay = exp(max(rate * waited, -104.0));
+        let time = clamp(softplus(x), 0.0, 3.4e38);
+        let decay = exp(max(rate * time, -104.0));
         decays[thread] = decay;
         betas[thread - start] = sigmoid(projected[at]);
         memory[decay_at(place, thread)] = decay;

@@ -23,7 +23,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         token = picks[token & 0x7fffffffu];
     }
     // Another part of a matrix that is split has the others. What is no number of a token (a pick that is not finite)
-    // reads the last row: nobody will ask what came of it.
+    // leaves the row as it was: nobody will ask what came of it.
     if token < params.first_token || token - params.first_token >= params.tokens {
         return;
     }

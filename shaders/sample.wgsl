@@ -25,9 +25,9 @@ const PICK: u32 = 7u;
 var<workgroup> numbers: array<f32, 256>;
 var<workgroup> indices: array<u32, 256>;
 
-// Bits in the order of the numbers.
+// Bits in the order of the numbers; both zeros are one.
 fn ordered(value: f32) -> u32 {
-    let bits = bitcast<u32>(value);
+    let bits = bitcast<u32>(select(value, 0.0, value == 0.0));
     return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
 }
 
@@ -63,6 +63,31 @@ fn count_up(value: u32, thread: u32) -> u32 {
     return sum;
 }
 
+// Whether a token is a candidate: of those that reach the threshold and no more, the first ones are.
+fn is_kept(logit: f32, token: u32, lowest: u32, until: u32) -> bool {
+    let bits = ordered(logit);
+    return bits > lowest || (bits == lowest && token < until);
+}
+
+// The least token before which `wanted` tokens have the logit of `bits`; the end of the vocabulary if there are not as many.
+fn until_tie(start: u32, bits: u32, wanted: u32, thread: u32) -> u32 {
+    var low = 0u;
+    var high = params.vocab_size;
+    while low < high {
+        let middle = low + (high - low) / 2u;
+        var count = 0u;
+        for (var i = thread; i < middle; i += 256u) {
+            count += select(0u, 1u, ordered(logits[start + i]) == bits);
+        }
+        if count_up(count, thread) >= wanted {
+            high = middle;
+        } else {
+            low = middle + 1u;
+        }
+    }
+    return low;
+}
+
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let pick = table[4] + PICK * (params.first + group.x);
@@ -93,7 +118,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if thread < half {
             let other = numbers[thread + half];
             let other_index = indices[thread + half];
-            if other > numbers[thread] || (other == numbers[thread] && other_index < indices[thread]) {
+            let is_more = other > numbers[thread] || (other == numbers[thread] && other_index < indices[thread]);
+            // A thread that had no token has no say: the largest may be less than what it began with.
+            if other_index != NONE && (indices[thread] == NONE || is_more) {
                 numbers[thread] = other;
                 indices[thread] = other_index;
             }
@@ -112,7 +139,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
 
-    // Candidates are the logits whose ordered bits reach `lowest`.
+    // Candidates are the logits whose ordered bits are above `lowest`; of those that are just there, tokens before `until`.
+    var until = params.vocab_size;
     var lowest = ordered(best - NEGLIGIBLE * temperature);
     let highest = ordered(best);
     if top_k > 0u && top_k < params.vocab_size {
@@ -132,12 +160,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
         }
         lowest = low;
+        var above = 0u;
+        var level = 0u;
+        for (var i = thread; i < params.vocab_size; i += 256u) {
+            let bits = ordered(logits[start + i]);
+            above += select(0u, 1u, bits > lowest);
+            level += select(0u, 1u, bits == lowest);
+        }
+        let left = top_k - min(count_up(above, thread), top_k);
+        if count_up(level, thread) > left {
+            until = until_tie(start, lowest, left, thread);
+        }
     }
     if top_p < 1.0 {
         var all = 0.0;
         for (var i = thread; i < params.vocab_size; i += 256u) {
             let logit = logits[start + i];
-            if ordered(logit) >= lowest {
+            if is_kept(logit, i, lowest, until) {
                 all += exp((logit - best) / temperature);
             }
         }
@@ -159,7 +198,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 high = middle - 1u;
             }
         }
+        until = select(params.vocab_size, until, low == lowest);
         lowest = low;
+        var above = 0.0;
+        var level = 0u;
+        for (var i = thread; i < params.vocab_size; i += 256u) {
+            let logit = logits[start + i];
+            let bits = ordered(logit);
+            if bits > lowest {
+                above += exp((logit - best) / temperature);
+            }
+            level += select(0u, 1u, bits == lowest);
+        }
+        // As many ties as it takes, but one at least.
+        let value = bitcast<f32>(select(~lowest, lowest & 0x7fffffffu, lowest >= 0x80000000u));
+        let ties = (wanted - add_up(above, thread)) / exp((value - best) / temperature);
+        let left = u32(clamp(ceil(ties), 1.0, 1e9));
+        if count_up(level, thread) > left {
+            until = min(until, until_tie(start, lowest, left, thread));
+        }
     }
 
     // The draw, in the order of the tokens: each thread has a run of them.
@@ -170,7 +227,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = first; i < end; i++) {
         let logit = logits[start + i];
         let each = exp((logit - best) / temperature);
-        if ordered(logit) >= lowest && each >= min_p {
+        if is_kept(logit, i, lowest, until) && each >= min_p {
             weight += each;
         }
     }
@@ -184,9 +241,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         var left = random * sum;
         // The run that the number falls into; rounding can leave a hair after the last.
         var chosen = best_index / run;
+        var within = left;
         for (var i = 0u; i < 256u; i++) {
             if numbers[i] > 0.0 {
                 chosen = i;
+                within = left;
                 if left < numbers[i] {
                     break;
                 }
@@ -197,10 +256,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var i = chosen * run; i < min((chosen + 1u) * run, params.vocab_size); i++) {
             let logit = logits[start + i];
             let each = exp((logit - best) / temperature);
-            if ordered(logit) >= lowest && each >= min_p {
+            // What has no weight is not what a hair is left for.
+            if is_kept(logit, i, lowest, until) && each >= min_p && each > 0.0 {
                 token = i;
-                left -= each;
-                if left < 0.0 {
+                within -= each;
+                if within < 0.0 {
                     break;
                 }
             }

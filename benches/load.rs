@@ -18,7 +18,8 @@ fn main() {
     group.bench_function("demo", |bencher| {
         bencher.iter_with_large_drop(|| {
             let mut world = World::new();
-            load(&mut world, directory.path(), LoadOptions::default()).expect("a valid checkpoint");
+            load(&mut world, directory.path(), LoadOptions::default().backend(Backend::Cpu))
+                .expect("a valid checkpoint");
             world
         });
     });

@@ -81,7 +81,12 @@ fn forget(world: &mut World, sequence: Entity) {
 
 fn world(config: &ModelConfig, matrices: Matrices) -> World {
     let mut world = World::new();
-    let model = LoadedModel::from_tensors(config, &mut RandomWeights { matrices }, LoadOptions::default(), |_| {});
+    let model = LoadedModel::from_tensors(
+        config,
+        &mut RandomWeights { matrices },
+        LoadOptions::default().backend(Backend::Cpu),
+        |_| {},
+    );
     model.expect("weights of any shape").spawn(&mut world);
     world
 }

@@ -37,6 +37,9 @@ pub(super) struct Args {
     /// Tokens to generate
     #[arg(short = 'n', long, value_name = "N", default_value_t = 64)]
     n_gen: usize,
+    /// Sequences that are generated together
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    parallel: u16,
     /// How often to measure
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     repetitions: u32,
@@ -139,7 +142,16 @@ impl Args {
         let memory = vec![1u8; BANDWIDTH_BYTES];
         let bytes_per_token = loaded.bytes_per_token();
         let (world, costs) = (model::world(loaded), Costs::default());
-        Ok(Bench { name, config, world, bytes_per_token, memory, repetitions: Vec::new(), costs })
+        Ok(Bench {
+            name,
+            config,
+            world,
+            bytes_per_token,
+            memory,
+            repetitions: Vec::new(),
+            parallel: self.parallel,
+            costs,
+        })
     }
 
     fn check_context(&self, config: &ModelConfig) -> anyhow::Result<()> {
@@ -162,6 +174,7 @@ struct Bench {
     bytes_per_token: usize,
     memory: Vec<u8>,
     repetitions: Vec<Repetition>,
+    parallel: u16,
     costs: Costs,
 }
 
@@ -265,33 +278,50 @@ impl Bench {
         let ids = (0..args.n_prompt.max(1)).map(|index| (index * 7919 % vocab_size) as u32).collect::<Vec<_>>();
         let rules = StopRules::after(args.n_gen + 1);
         let world = &mut self.world;
-        let sequence = world.spawn((Prompt::ids(ids), rules)).id();
+        let sequences: Vec<Entity> =
+            (0..args.parallel).map(|_| world.spawn((Prompt::ids(ids.clone()), rules.clone())).id()).collect();
+        let begun = |world: &World, &sequence: &Entity| {
+            world.get::<Tokens>(sequence).is_some_and(|tokens| !tokens.generated.is_empty())
+        };
 
         let started = Instant::now();
-        while world.get::<Tokens>(sequence).is_some_and(|tokens| tokens.generated.is_empty()) {
-            anyhow::ensure!(advance(world, Budget::Step) != Progress::Idle, "the prompt could not be run");
+        while !sequences.iter().all(|sequence| begun(world, sequence)) {
+            if advance(world, Budget::Step) == Progress::Idle {
+                model::ensure_available(world)?;
+                anyhow::bail!("the prompt could not be run");
+            }
         }
         let prompt_seconds = started.elapsed().as_secs_f64();
         add(&mut self.costs.prompt, world.resource_mut::<Profile>().take_costs());
         let bandwidth = model::bandwidth(world, &self.memory)?;
         let host = HostTime::of(world);
         let started = Instant::now();
-        while world.get::<Finished>(sequence).is_none() && !interrupt::requested() {
-            advance(world, Budget::Step);
+        let before: usize = generated(world, &sequences);
+        while sequences.iter().any(|&sequence| world.get::<Finished>(sequence).is_none()) && !interrupt::requested() {
+            if advance(world, Budget::Step) == Progress::Idle {
+                model::ensure_available(world)?;
+            }
         }
         let decode_seconds = started.elapsed().as_secs_f64();
         let host = HostTime::of(world).since(&host);
         add(&mut self.costs.decode, world.resource_mut::<Profile>().take_costs());
         let after = model::bandwidth(world, &self.memory)?;
-        world.despawn(sequence);
+        let new = generated(world, &sequences) - before;
+        sequences.iter().for_each(|&sequence| _ = world.despawn(sequence));
         world.resource_mut::<Messages<TokenGenerated>>().clear();
         Ok(Repetition {
-            prompt: (args.n_prompt > 0).then(|| args.n_prompt as f64 / prompt_seconds),
-            decode: (args.n_gen > 0).then(|| args.n_gen as f64 / decode_seconds),
+            prompt: (args.n_prompt > 0).then(|| (args.n_prompt * sequences.len()) as f64 / prompt_seconds),
+            decode: (args.n_gen > 0).then(|| new as f64 / decode_seconds),
             bandwidth: f64::midpoint(bandwidth, after),
             host,
         })
     }
+}
+
+/// The tokens that were generated so far.
+fn generated(world: &World, sequences: &[Entity]) -> usize {
+    let tokens = sequences.iter().filter_map(|&sequence| world.get::<Tokens>(sequence));
+    tokens.map(|tokens| tokens.generated.len()).sum()
 }
 
 impl Repetition {
@@ -367,7 +397,7 @@ impl<'a> Report<'a> {
         json!({
             "event": "done", "model": self.bench.name, "backend": self.backend.0, "adapter": self.backend.1, "isa": workers.isa().to_string(),
             "threads": workers.threads(), "prompt_tokens": self.n_prompt, "new_tokens": self.n_gen,
-            "repetitions": self.bench.repetitions.len(), "weight_bytes_per_token": self.bench.bytes_per_token,
+            "parallel": self.bench.parallel, "repetitions": self.bench.repetitions.len(), "weight_bytes_per_token": self.bench.bytes_per_token,
             "prefill_tokens_per_second": self.prompt.map(|spread| spread.median),
             "prefill_spread": Spread::json(self.prompt),
             "decode_tokens_per_second": self.decode.map(|spread| spread.median),

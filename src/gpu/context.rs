@@ -1,6 +1,7 @@
 //! The device that a model computes on: opened here, or handed over by a host that draws with it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A graphics device and its queue. Clones are the same device.
 ///
@@ -17,21 +18,39 @@ struct Shared {
     device: wgpu::Device,
     queue: wgpu::Queue,
     checks: bool,
+    /// Buffers, bind groups and pipelines that were made.
+    made: AtomicU64,
 }
 
 impl GpuContext {
     /// A device that a host has opened on the adapter of `info`.
     #[must_use]
     pub fn from_device(info: wgpu::AdapterInfo, device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self { shared: Arc::new(Shared { info, device, queue, checks: false }) }
+        Self { shared: Arc::new(Shared { info, device, queue, checks: false, made: AtomicU64::new(0) }) }
     }
 
     /// The same device, on which shaders also check what is proven: that loops end. For tests and for bugs.
     #[must_use]
     pub fn checked(&self) -> Self {
         let Shared { info, device, queue, .. } = &*self.shared;
-        let shared = Shared { info: info.clone(), device: device.clone(), queue: queue.clone(), checks: true };
+        let shared = Shared {
+            info: info.clone(),
+            device: device.clone(),
+            queue: queue.clone(),
+            checks: true,
+            made: AtomicU64::new(0),
+        };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// How many buffers, bind groups and pipelines were made on it so far. A step makes none once one like it has run.
+    #[must_use]
+    pub fn made(&self) -> u64 {
+        self.shared.made.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_made(&self) {
+        self.shared.made.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn checks(&self) -> bool {
@@ -155,6 +174,7 @@ impl GpuContext {
         if size > limit {
             return Err(DeviceError::BindingTooSmall { what: what.to_owned(), needed: size, limit });
         }
+        self.count_made();
         let scopes = self.catch();
         let descriptor = wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false };
         let buffer = self.device().create_buffer(&descriptor);

@@ -114,6 +114,7 @@ impl Prepared {
 
 impl Pipeline {
     fn new(variant: &Variant, context: &GpuContext) -> Self {
+        context.count_made();
         let device = context.device();
         let label = variant.to_string();
         let entries: Vec<_> = variant
@@ -180,6 +181,7 @@ impl Pipeline {
             .zip(0..)
             .map(|(buffer, binding)| wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(buffer) })
             .collect();
+        context.count_made();
         let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &self.layout, entries: &entries };
         context.device().create_bind_group(&descriptor)
     }

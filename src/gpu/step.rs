@@ -72,6 +72,7 @@ impl Recorder {
     pub(super) fn enqueue(&mut self, prepared: &Arc<Prepared>, place: Place) {
         let range = prepared.recording.range(place);
         if !range.is_empty() {
+            tally::add(prepared.weight_bytes(range.clone()) as usize, 0);
             self.items.push(Item::Run(prepared.clone(), range, tally::system()));
         }
     }

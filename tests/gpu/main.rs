@@ -6,6 +6,7 @@ mod support;
 
 mod choosing;
 mod device;
+mod diverge;
 mod failing;
 mod footprint;
 mod harness;

@@ -56,7 +56,8 @@ pub mod prelude {
     pub use crate::world::limits::Limits;
     pub use crate::world::sampler::Sampler;
     pub use crate::world::sequence::{
-        FinishReason, Finished, OfModel, Prompt, Queued, Running, SequenceFinished, StopRules, TokenGenerated, Tokens,
+        FinishReason, Finished, HostLogits, OfModel, Prompt, Queued, Running, SequenceFinished, StopRules,
+        TokenGenerated, Tokens,
     };
     pub use crate::world::transcript::Transcript;
 }

@@ -351,7 +351,11 @@ impl Form {
             #[cfg(feature = "gpu")]
             Self::Gpu { parts: ModelParts { ends, layers }, model: on_device } => {
                 crate::gpu::add_systems(world);
-                world.entity_mut(model).insert((ends, crate::gpu::cache_cost(&config), *on_device));
+                world.entity_mut(model).insert((
+                    ends,
+                    crate::gpu::cache_cost(&config, on_device.context().binding_bytes()),
+                    *on_device,
+                ));
                 insert_layers(world, model, layers);
             }
         }

@@ -1,4 +1,4 @@
-// x * sigmoid(x). For large negative x the exponential is infinite and the quotient zero, as it should be.
+// For large negative x the exponential would be infinite, of which not every device knows that its inverse is zero.
 fn sigmoid(x: f32) -> f32 {
     return 1.0 / (1.0 + exp(min(-x, 88.0)));
 }

@@ -39,7 +39,13 @@ pub fn fill_caches(
 pub fn cache_cost(config: &ModelConfig) -> CacheCost {
     let positions = KvCache::<Cpu>::BLOCK;
     let footprint = Footprint::of(config, [], Numerics::Exact, positions);
-    CacheCost { fixed: footprint.delta_state, block: footprint.kv_cache, positions }
+    CacheCost {
+        fixed: footprint.delta_state,
+        block: footprint.kv_cache,
+        positions,
+        most_sequences: usize::MAX,
+        most_blocks: u64::MAX,
+    }
 }
 
 /// The heads of a layer.

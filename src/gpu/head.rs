@@ -19,6 +19,7 @@ use crate::world::activations::Logits;
 use crate::world::batch::{Batch, Span};
 use crate::world::cache::{Caches, DeltaState, KvCache};
 use crate::world::cursor::{Cursor, HeadPiece};
+use crate::world::limits::CacheCost;
 use crate::world::model::OnModel;
 use crate::world::sampler::Sampler;
 use crate::world::sequence::{HostLogits, LogitsFrom, Queued, Running, Tokens};
@@ -28,7 +29,7 @@ type Picker<'w> = (&'w mut Sampler, &'w Tokens, &'w Running, &'w Caches, Has<Hos
 
 /// Computes logits and picks tokens, sends the step, and then the next one ahead, where nothing on the host can change it.
 pub fn compute_logits(
-    model: OnModel<(Entity, &mut GpuModel)>,
+    model: OnModel<(Entity, &CacheCost, &mut GpuModel)>,
     cursor: Res<Cursor>,
     batch: Res<Batch>,
     mut step: ResMut<GpuStep>,
@@ -43,14 +44,14 @@ pub fn compute_logits(
     if !cursor.head().is_some_and(HeadPiece::completes_logits) {
         return;
     }
-    let (entity, mut model) = model.into_inner();
+    let (entity, cost, mut model) = model.into_inner();
     let model = &mut *model;
     awaited.pending = true;
     if model.failure.is_some() {
         return;
     }
     let rows: Vec<(&Span, usize)> = cursor.logit_rows(&batch).collect();
-    let end = End { entity, rows: &rows, batch: &batch };
+    let end = End { entity, cost, rows: &rows, batch: &batch };
     let sent = if recorder.sent {
         end.take_ahead(&mut step, &mut recorder, &mut sequences)
     } else {
@@ -80,6 +81,7 @@ pub fn compute_logits(
 /// The end of a step: a group of logits.
 struct End<'a> {
     entity: Entity,
+    cost: &'a CacheCost,
     rows: &'a [(&'a Span, usize)],
     batch: &'a Batch,
 }
@@ -172,6 +174,10 @@ impl End<'_> {
             }
             let position = self.batch.positions[span.rows.end - 1] as usize + 1;
             rows.push(AheadRow { sequence: span.sequence, position, sampler: sampler.clone() });
+        }
+        let blocks: u64 = rows.iter().map(|row| self.cost.blocks(row.position + 1)).sum();
+        if blocks > self.cost.most_blocks {
+            return Ok(());
         }
         let of_device = |index: usize| vec![device_token(step.half, index)];
         let caches = rows.iter().enumerate().map(|(index, row)| {

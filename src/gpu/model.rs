@@ -286,9 +286,12 @@ impl GpuModel {
     }
 }
 
-/// What the caches of one sequence take on a device.
+/// What the caches of one sequence take on a device, and how many there is room for: each kind of a layer is one binding.
 #[must_use]
-pub fn cache_cost(config: &ModelConfig) -> CacheCost {
+pub fn cache_cost(config: &ModelConfig, binding_bytes: u64) -> CacheCost {
+    // One place of each has the zeros that new ones begin with.
+    let places = |words: usize| (binding_bytes / (4 * words as u64).max(1)).saturating_sub(1);
+    let most_sequences = super::buffers::delta_words(config).map(places).into_iter().min().unwrap_or(0);
     use crate::checkpoint::LayerType;
     let count = |wanted| config.layer_types.iter().filter(|&&layer| layer == wanted).count() as u64;
     let state: u64 = super::buffers::delta_words(config).map(|words| 4 * words as u64).iter().sum();
@@ -297,6 +300,12 @@ pub fn cache_cost(config: &ModelConfig) -> CacheCost {
         fixed: count(LayerType::LinearAttention).saturating_mul(state),
         block: count(LayerType::FullAttention).saturating_mul(block),
         positions: crate::world::cache::KvCache::<Gpu>::BLOCK,
+        most_sequences: if count(LayerType::LinearAttention) > 0 { most_sequences as usize } else { usize::MAX },
+        most_blocks: if count(LayerType::FullAttention) > 0 {
+            places(super::buffers::block_words(config))
+        } else {
+            u64::MAX
+        },
     }
 }
 

@@ -1,6 +1,8 @@
 //! The first half of the `Admit` set: who may run. Sequences come in by the order of their arrival, as far as
 //! [`Limits`] go; what cannot run is told why.
 
+use std::collections::HashMap;
+
 use bevy_ecs::prelude::*;
 use bevy_ecs::query::QueryData;
 
@@ -91,6 +93,13 @@ pub fn admit_queued(
         models.get(running.model).map_or(0, |model| model.cost.of(tokens.len()))
     };
     let mut count = running.iter().count();
+    // Of each model, the sequences that run and the blocks that they have.
+    let mut used: HashMap<Entity, (usize, u64)> = HashMap::new();
+    for (running, tokens) in &running {
+        let (sequences, blocks) = used.entry(running.model).or_default();
+        *sequences += 1;
+        *blocks += models.get(running.model).map_or(0, |model| model.cost.blocks(tokens.len()));
+    }
     let mut bytes = running.iter().map(claim).fold(0, u64::saturating_add);
     let mut waiting: Vec<_> = queued.iter_mut().collect();
     waiting.sort_unstable_by_key(|sequence| (*sequence.arrival, sequence.entity));
@@ -119,6 +128,18 @@ pub fn admit_queued(
             finish(&mut commands, sequence.entity, FinishReason::CacheFull { needed, limit }, String::new());
             continue;
         }
+        let (sequences, blocks) = used.entry(model.entity).or_default();
+        let needed_blocks = model.cost.blocks(sequence.tokens.len()).saturating_add(1);
+        if *sequences >= model.cost.most_sequences || blocks.saturating_add(needed_blocks) > model.cost.most_blocks {
+            if *sequences > 0 {
+                // Those that run make room when they end; another model may have some.
+                continue;
+            }
+            let limit = model.cost.block.saturating_mul(model.cost.most_blocks);
+            finish(&mut commands, sequence.entity, FinishReason::CacheFull { needed, limit }, String::new());
+            continue;
+        }
+        (*sequences, *blocks) = (*sequences + 1, *blocks + needed_blocks);
         (count, bytes) = (count + 1, bytes.saturating_add(needed));
         for layer in model.children.iter().filter(|&child| layers.contains(child)) {
             commands.spawn((OfSequence(sequence.entity), OfLayer(layer)));

@@ -85,12 +85,18 @@ pub fn fill_batch(
     let chosen = loop {
         let (chosen, next) = share_rows(&runners, model, limits.rows.max(1), *turn);
         let outgrown = limits.cache_bytes.map(|limit| (bytes_after(&runners, &chosen, &costs), limit));
-        let Some((needed, limit)) = outgrown.filter(|(needed, limit)| needed > limit) else {
+        let outgrown = outgrown.filter(|(needed, limit)| needed > limit);
+        let Some((needed, limit)) = outgrown.or_else(|| blocks_beyond(&runners, &chosen, model, &costs)) else {
             *turn = next;
             break chosen;
         };
-        let Some(Runner { arrival: (_, last), .. }) = runners.pop() else { return };
-        if runners.is_empty() {
+        // Only those of this model give its blocks back.
+        let Some(index) = runners.iter().rposition(|runner| limits.cache_bytes.is_some() || runner.model == model)
+        else {
+            return;
+        };
+        let Runner { arrival: (_, last), .. } = runners.remove(index);
+        if !runners.iter().any(|runner| limits.cache_bytes.is_some() || runner.model == model) {
             finish(&mut commands, last, FinishReason::CacheFull { needed, limit }, String::new());
             return;
         }
@@ -114,6 +120,21 @@ fn bytes_after(runners: &[Runner], chosen: &[(usize, usize)], costs: &Query<&Cac
         .zip(positions)
         .filter_map(|(runner, positions)| Some(costs.get(runner.model).ok()?.of(positions)));
     bytes.fold(0, u64::saturating_add)
+}
+
+/// What the blocks of `model` would take and what there is, in bytes, if those that are chosen outgrow it with their rows.
+fn blocks_beyond(
+    runners: &[Runner],
+    chosen: &[(usize, usize)],
+    model: Entity,
+    costs: &Query<&CacheCost>,
+) -> Option<(u64, u64)> {
+    let cost = costs.get(model).ok().filter(|cost| cost.most_blocks < u64::MAX)?;
+    let rows = |index: usize| chosen.iter().find(|&&(chosen, _)| chosen == index).map_or(0, |&(_, rows)| rows);
+    let of_model = runners.iter().enumerate().filter(|(_, runner)| runner.model == model);
+    let blocks: u64 = of_model.map(|(index, runner)| cost.blocks(runner.processed + rows(index))).sum();
+    let bytes = |blocks: u64| cost.block.saturating_mul(blocks);
+    (blocks > cost.most_blocks).then(|| (bytes(blocks), bytes(cost.most_blocks)))
 }
 
 /// Which runners of `model` get how many of the `rows` of a step, and whose turn it was then.

@@ -35,12 +35,22 @@ pub struct CacheCost {
     pub block: u64,
     /// Positions in a block, at least one.
     pub positions: usize,
+    /// Sequences whose caches there is room for at most, whatever their length.
+    pub most_sequences: usize,
+    /// Blocks that there is room for at most, of all sequences.
+    pub most_blocks: u64,
 }
 
 impl CacheCost {
     /// Of a sequence of this many positions.
     #[must_use]
     pub fn of(&self, positions: usize) -> u64 {
-        self.fixed.saturating_add(self.block.saturating_mul(positions.div_ceil(self.positions) as u64))
+        self.fixed.saturating_add(self.block.saturating_mul(self.blocks(positions)))
+    }
+
+    /// The begun blocks of a sequence of this many positions.
+    #[must_use]
+    pub fn blocks(&self, positions: usize) -> u64 {
+        positions.div_ceil(self.positions) as u64
     }
 }

@@ -119,3 +119,23 @@ fn a_model_is_revived_in_the_middle_of_anything_by_its_like_alone() {
     let other = LoadedModel::open(demo(), LoadOptions::default().threads(1)).unwrap();
     assert_eq!(other.revive(&mut world, sequence), Err(ReviveError::NoModel(sequence)));
 }
+
+#[test]
+fn more_sequences_than_there_is_room_for_take_turns_and_say_the_same() {
+    let Some(context) = context() else { return };
+    let mut whole = gpu_world(&demo(), &context);
+    let vocab_size = vocab_size(&mut whole);
+    let prompts: Vec<_> = (0..14).map(|index| some_prompt(20 + 17 * index, vocab_size)).collect();
+    let expected: Vec<_> = prompts.iter().map(|prompt| generate(&mut whole, prompt, 20)).collect();
+    let small = open(|limits| limits.max_storage_buffer_binding_size = 640 << 10, None).unwrap();
+    let mut world = gpu_world(&demo(), &small);
+    let sequences: Vec<_> = prompts.iter().map(|prompt| spawn(&mut world, prompt, 20)).collect();
+    let mut waited = false;
+    while advance(&mut world, Budget::Step) != Progress::Idle {
+        let waiting = world.query_filtered::<(), With<Queued>>().iter(&world).count();
+        waited |= waiting > 0;
+    }
+    assert!(waited, "there is no room for all of them at once");
+    let found: Vec<_> = sequences.into_iter().map(|sequence| take(&mut world, sequence)).collect();
+    assert_eq!(found, expected);
+}

@@ -23,7 +23,8 @@ const MOST_PARTS: usize = 32;
 const BOUND: f64 = 1e-11;
 
 /// Query heads, heads of keys, their dimensions and those that turn: groups of 1 to 4; odd, and more than there are threads.
-const SHAPES: [(usize, usize, usize, usize); 4] = [(4, 2, 20, 4), (2, 2, 64, 64), (3, 1, 300, 20), (4, 1, 7, 2)];
+const SHAPES: [(usize, usize, usize, usize); 5] =
+    [(4, 2, 20, 4), (2, 2, 64, 64), (3, 1, 300, 20), (4, 1, 7, 2), (4, 1, 256, 64)];
 
 /// A layer.
 struct Layers {
@@ -49,6 +50,7 @@ struct Batch {
     stride: usize,
     rows: usize,
     last: usize,
+    blocks: usize,
     keys: Vec<u32>,
     values: Vec<u32>,
     keys_after: Vec<u32>,
@@ -79,6 +81,7 @@ impl Batch {
             stride,
             rows: sequences.iter().map(|sequence| sequence.rows).sum(),
             last: sequences.iter().map(|sequence| sequence.before + sequence.rows - 1).max().unwrap_or(0),
+            blocks: 0,
             keys: Vec::new(),
             values: Vec::new(),
             keys_after: Vec::new(),
@@ -98,6 +101,7 @@ impl Batch {
         let mut free: Vec<u32> = (0..=blocks as u32).collect();
         free.rotate_left(blocks / 2);
         let mut of_spans = vec![Vec::new()];
+        self.blocks = blocks + 1;
         self.keys = vec![POISON; (blocks + 1) * kv_width * BLOCK];
         self.values = self.keys.clone();
         let mut after = [self.keys.clone(), self.values.clone()];
@@ -328,9 +332,15 @@ fn scores_far_apart_leave_the_largest() {
     let Some(context) = context() else { return };
     let mut batch = Batch::new(SHAPES[0], &contexts(&[140]), 7);
     let head_dim = batch.layer.config.head_dim;
-    // Scores around ±1e5, of which one is the largest: its value is what is read.
-    for word in batch.keys.iter_mut().filter(|word| **word != POISON) {
-        *word = (f32::from_bits(*word) * 1e6).to_bits();
+    // Scores of many thousands, of which one is the largest: its value is what is read. It is in the second part, so far
+    // above the first that no exponential holds the difference.
+    let per_block = batch.keys.len() / batch.blocks;
+    let last = batch.keys.iter().zip(&batch.keys_after).position(|(before, after)| before != after);
+    let last = last.expect("a new key") / per_block;
+    for (index, block) in batch.keys.chunks_mut(per_block).enumerate() {
+        for word in block.iter_mut().filter(|word| **word != POISON) {
+            *word = (f32::from_bits(*word) * if index == last { 1e7 } else { 1e5 }).to_bits();
+        }
     }
     for found in batch.attend(true, 2).run(&context) {
         let combined = batch.combine(found.words("out"), found.words("parts")).run_once(&context, true);

@@ -28,9 +28,16 @@ struct Net {
     norm: Vec<f32>,
 }
 
-/// Heads: as many values as keys, twice and three times as many; odd dimensions, and one wider than a workgroup.
-const SHAPES: [(usize, usize, usize, usize, usize); 4] =
-    [(2, 2, 16, 8, 4), (2, 4, 20, 12, 3), (1, 3, 7, 33, 4), (1, 1, 10, 300, 2)];
+/// Heads: as many values as keys, twice and three times as many; odd dimensions, and one wider than a workgroup; pieces of
+/// four rows, of two and of one; and the published dimensions.
+const SHAPES: [(usize, usize, usize, usize, usize); 6] = [
+    (2, 2, 16, 8, 4),
+    (2, 4, 20, 12, 3),
+    (1, 3, 7, 33, 4),
+    (1, 1, 10, 300, 2),
+    (1, 1, 128, 200, 4),
+    (2, 6, 128, 128, 4),
+];
 
 fn net((key_heads, value_heads, key, value, conv_kernel): (usize, usize, usize, usize, usize), bias: f32) -> Net {
     let config = DeltaNetConfig {

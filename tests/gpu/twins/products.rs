@@ -190,8 +190,9 @@ const OUTCOMES: [(bool, Outcome); 4] =
 
 pub fn matvec_multiplies(context: &GpuContext) {
     for reduction in reductions(context) {
-        for (format, cols) in FORMATS.into_iter().zip([33, 100, 257, 320]) {
-            for (at_once, (normed, outcome)) in [1, 2, 4, 8].into_iter().zip(OUTCOMES) {
+        for (index, (format, cols)) in FORMATS.into_iter().zip([33, 100, 257, 320]).enumerate() {
+            // Each number of rows meets each outcome in one format.
+            for (at_once, (normed, outcome)) in [1, 2, 4, 8].into_iter().zip(OUTCOMES.into_iter().cycle().skip(index)) {
                 let few = Few { format, reduction, at_once, cols, normed, outcome, ..USUAL };
                 Few { count: at_once as usize, ..few.clone() }.check(context);
                 // Not a whole pass; beyond 8, more than one.

@@ -158,6 +158,14 @@ pub fn sample_picks(context: &GpuContext) {
 }
 
 #[test]
+fn a_whole_vocabulary_is_sampled_as_on_the_host() {
+    let Some(context) = context() else { return };
+    let plain = Sampling { temperature: 0.7, ..Sampling::default() };
+    let settings = [plain.clone(), Sampling { top_k: 40, top_p: 0.9, min_p: 0.01, ..plain }];
+    check(&context, &[bell(4, 248_320, 25.0)], &settings, 8);
+}
+
+#[test]
 fn ties_go_to_the_first_tokens() {
     let Some(context) = context() else { return };
     for vocab in [1, 5, 256, 300, 5000] {

@@ -55,6 +55,7 @@ impl GpuModel {
         parts: &ModelParts<Mapped>,
         context: &GpuContext,
     ) -> Result<(Self, ModelParts<Gpu>), DeviceError> {
+        check_activations(config, context.binding_bytes())?;
         let (placed, weights) = upload::upload(parts, context)?;
         let layers = (0..config.layer_types.len()).map(|layer| LayerStores::of(config, layer, context));
         let storage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
@@ -284,6 +285,16 @@ impl GpuModel {
     pub(super) fn recycle(&mut self, answer: Answer) {
         self.staging.give_back(answer);
     }
+}
+
+/// Whether a step's logits, the largest of what flows, fit a binding.
+fn check_activations(config: &ModelConfig, binding_bytes: u64) -> Result<(), DeviceError> {
+    let needed = (4 * MOST_PICKS * super::plan::stride(config.vocab_size)) as u64;
+    if needed > binding_bytes {
+        let what = format!("the logits of {MOST_PICKS} rows");
+        return Err(DeviceError::BindingTooSmall { what, needed, limit: binding_bytes });
+    }
+    Ok(())
 }
 
 /// What the caches of one sequence take on a device, and how many there is room for: each kind of a layer is one binding.

@@ -10,12 +10,15 @@ use loquent::world::activations::Logits;
 use loquent::world::sequence::HostLogits;
 
 use crate::device::context;
-use crate::support::{demo_in_four_bits, exact_world, fixtures, golden, run, some_prompt, spawn, take, vocab_size};
+use crate::support::{
+    demo_in_four_bits, exact_world, fixtures, golden, make_strict, run, some_prompt, spawn, take, vocab_size,
+};
 
 pub fn gpu_world(checkpoint: &Path, context: &GpuContext) -> World {
     let mut world = World::new();
     let options = LoadOptions::default().threads(1).device(context.clone());
     load(&mut world, checkpoint, options).expect("a model that fits the device");
+    make_strict(&mut world);
     world
 }
 

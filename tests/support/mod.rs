@@ -63,13 +63,18 @@ pub fn world(checkpoint: &Path, threads: usize, isa: Isa, numerics: Numerics) ->
     let mut world = World::new();
     let options = LoadOptions::default().backend(Backend::Cpu).threads(threads).isa(isa).numerics(numerics);
     load(&mut world, checkpoint, options).expect("a valid checkpoint");
+    make_strict(&mut world);
+    world
+}
+
+/// Two systems whose order matters but is not fixed are an error from here on.
+pub fn make_strict(world: &mut World) {
     let strict = ScheduleBuildSettings { ambiguity_detection: LogLevel::Error, ..ScheduleBuildSettings::new() };
     for label in [BeginStep.intern(), LayerPass.intern(), EndStep.intern()] {
         world.schedule_scope(label, |_, schedule| {
             schedule.set_build_settings(strict.clone());
         });
     }
-    world
 }
 
 /// A world as `loquent generate` has it, on two threads.

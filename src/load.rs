@@ -302,6 +302,8 @@ impl Form {
         if let Some(form) = Self::on_device(config, &mapped, options).map_err(LoadError::Gpu)? {
             return Ok(form);
         }
+        #[cfg(not(feature = "gpu"))]
+        let _ = config;
         let (parts, packed_bytes) = cpu::pack(mapped, workers, options.numerics).map_err(LoadError::Pack)?;
         Ok(Self::Cpu { parts, packed_bytes })
     }

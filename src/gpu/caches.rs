@@ -12,6 +12,9 @@ use crate::world::sequence::Finished;
 /// Cache entities that have nothing in them yet.
 type New = (Without<KvCache<Gpu>>, Without<DeltaState<Gpu>>);
 
+/// Those that have.
+type Filled = Or<(With<KvCache<Gpu>>, With<DeltaState<Gpu>>)>;
+
 /// Fills the new cache entities: a state of zeros for a layer that mixes with a delta net, an empty cache for attention.
 pub fn fill_caches(
     mut commands: Commands,
@@ -36,7 +39,7 @@ pub fn fill_caches(
 pub fn free_finished(
     mut commands: Commands,
     finished: Query<(Entity, &Caches), With<Finished>>,
-    of_device: Query<(), Or<(With<KvCache<Gpu>>, With<DeltaState<Gpu>>)>>,
+    of_device: Query<(), Filled>,
 ) {
     for (sequence, caches) in &finished {
         if caches.of_layer(0).is_some_and(|cache| of_device.contains(cache)) {

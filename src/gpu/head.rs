@@ -27,6 +27,9 @@ use crate::world::sequence::{HostLogits, LogitsFrom, Queued, Running, Tokens};
 /// What the end of a step asks of a sequence.
 type Picker<'w> = (&'w mut Sampler, &'w Tokens, &'w Running, &'w Caches, Has<HostLogits>, Has<LogitsFrom>);
 
+/// Sequences that take part in steps, or wait to.
+type Unended = Or<(With<Running>, With<Queued>)>;
+
 /// Computes logits and picks tokens, sends the step, and then the next one ahead, where nothing on the host can change it.
 pub fn compute_logits(
     model: OnModel<(Entity, &CacheCost, &mut GpuModel)>,
@@ -36,7 +39,7 @@ pub fn compute_logits(
     mut recorder: ResMut<Recorder>,
     mut awaited: ResMut<Awaited>,
     mut sequences: Query<Picker<'_>>,
-    others: Query<(), Or<(With<Running>, With<Queued>)>>,
+    others: Query<(), Unended>,
     mut kv_caches: Query<&mut KvCache<Gpu>>,
     mut delta_states: Query<&mut DeltaState<Gpu>>,
 ) {

@@ -1,5 +1,5 @@
 //! Rules out what must not be said: a system in `Constrain` sees every complete row of logits before a token is picked.
-//! Here, no token may hold the letter e.
+//! Here, no token may hold the letter e. A graphics card keeps logits to itself, unless a sequence has `HostLogits`.
 //!
 //! `cargo run --release --example mask`
 
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let opening = "A cat was";
     let free = world.spawn((Prompt::text(opening), StopRules::after(40))).id();
-    let masked = world.spawn((Prompt::text(opening), StopRules::after(40), forbidden)).id();
+    let masked = world.spawn((Prompt::text(opening), StopRules::after(40), HostLogits, forbidden)).id();
     while advance(&mut world, Budget::Step) != Progress::Idle {}
     let tokens: Vec<_> = world.resource_mut::<Messages<TokenGenerated>>().drain().collect();
     for (name, speaker) in [("free  ", free), ("masked", masked)] {

@@ -28,7 +28,11 @@ fn after_mlp(layer: OnLayer<&LayerIndex>, residual: Res<Residual<Cpu>>, mut ener
 
 fn main() -> Result<(), LoadError> {
     let mut world = World::new();
-    loquent::load(&mut world, concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo-q4"), LoadOptions::default())?;
+    loquent::load(
+        &mut world,
+        concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo-q4"),
+        LoadOptions::default().backend(Backend::Cpu),
+    )?;
     world.init_resource::<Energy>();
     world.schedule_scope(LayerPass, |_, schedule| {
         schedule.add_systems((

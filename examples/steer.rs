@@ -42,7 +42,11 @@ fn tell(world: &mut World, opening: &str, new: usize) -> String {
 
 fn main() -> Result<(), LoadError> {
     let mut world = World::new();
-    loquent::load(&mut world, concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo-q4"), LoadOptions::default())?;
+    loquent::load(
+        &mut world,
+        concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo-q4"),
+        LoadOptions::default().backend(Backend::Cpu),
+    )?;
     world.init_resource::<Read>();
     world.init_resource::<Push>();
     world.schedule_scope(LayerPass, |_, schedule| {

@@ -18,7 +18,7 @@ use crate::world::batch::Batch;
 use crate::world::cache::{Caches, DeltaState, KvCache};
 use crate::world::model::OnModel;
 use crate::world::sampler::Sampler;
-use crate::world::sequence::Tokens;
+use crate::world::sequence::{HostLogits, LogitsFrom, Tokens};
 
 /// The rows of one sequence in a step.
 pub(super) struct SpanRows<'a> {
@@ -39,6 +39,9 @@ pub(super) enum Kind {
     Prompt,
 }
 
+/// What says how a sequence's token is picked, and by whom.
+type Settings<'w> = (&'w Sampler, Has<HostLogits>, Has<LogitsFrom>);
+
 /// Lays the step out and embeds its tokens; where it was sent ahead, both are done.
 pub fn embed_tokens(
     model: OnModel<(Entity, &mut GpuModel)>,
@@ -48,7 +51,7 @@ pub fn embed_tokens(
     profile: Res<Profile>,
     awaited: Res<Awaited>,
     sequences: Query<(&Tokens, &Caches)>,
-    samplers: Query<&Sampler>,
+    samplers: Query<Settings<'_>>,
     mut kv_caches: Query<&mut KvCache<Gpu>>,
     mut delta_states: Query<&mut DeltaState<Gpu>>,
 ) {
@@ -226,7 +229,7 @@ impl GpuStep {
         model: Entity,
         batch: &Batch,
         sequences: &Query<(&Tokens, &Caches)>,
-        samplers: &Query<&Sampler>,
+        samplers: &Query<Settings<'_>>,
     ) -> bool {
         let Some(ahead) = &self.ahead else { return false };
         let same = |(span, row): (&crate::world::batch::Span, &super::step::AheadRow)| {
@@ -237,7 +240,7 @@ impl GpuStep {
                 && sequences
                     .get(row.sequence)
                     .is_ok_and(|(tokens, _)| tokens.generated.last() == Some(&batch.tokens[span.rows.start]))
-                && samplers.get(row.sequence).is_ok_and(|sampler| *sampler == row.sampler)
+                && samplers.get(row.sequence).is_ok_and(|(sampler, asks, all)| *sampler == row.sampler && !asks && !all)
         };
         let sent = ahead.model == model
             && ahead.rows.len() == batch.spans.len()
@@ -250,7 +253,12 @@ impl GpuStep {
     }
 }
 
-/// The token that the device picked for the `index`-th sequence, in this half of the picks.
+/// Where the token of the `index`-th sequence goes, in this half of the picks.
+pub(super) fn pick_place(half: u32, index: usize) -> u32 {
+    half * super::model::MOST_PICKS as u32 + index as u32
+}
+
+/// The token that the device picks there.
 pub(super) fn device_token(half: u32, index: usize) -> u32 {
-    picked_at(half * super::model::MOST_PICKS as u32 + index as u32)
+    picked_at(pick_place(half, index))
 }

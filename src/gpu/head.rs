@@ -6,7 +6,7 @@ use bevy_ecs::prelude::*;
 
 use super::Gpu;
 use super::context::DeviceError;
-use super::embed::{Kind, SpanRows, device_token, lay_out};
+use super::embed::{Kind, SpanRows, device_token, lay_out, pick_place};
 use super::model::{GpuModel, MOST_PICKS};
 use super::recording::Place;
 use super::step::{Ahead, AheadRow, GpuStep, Pending, Recorder, Sending, Tapped};
@@ -113,7 +113,7 @@ impl End<'_> {
                 logits.push(index);
                 logit_rows.push(at);
             } else if span.picks_at(row) {
-                let place = device_token(step.half, picking.len()) & !picked(0);
+                let place = pick_place(step.half, picking.len());
                 let random = sampler.draw().unwrap_or(0.0);
                 model.table.pick(picking.len(), at, place, sampler.settings(), random);
                 picking.push(span.sequence);
@@ -127,7 +127,7 @@ impl End<'_> {
             recorder.enqueue(&ends, Place::Head);
             recorder.enqueue(&ends, Place::Sample);
         }
-        let first = device_token(step.half, 0) & !picked(0);
+        let first = pick_place(step.half, 0);
         let sending = Sending { picks: first..first + picking.len() as u32, logit_rows: &logit_rows };
         if let Some(answer) = step.submit(model, recorder, Some(sending))? {
             step.pending = Some(Pending { answer, picking, logits });
@@ -191,7 +191,7 @@ impl End<'_> {
         let laid_out = lay_out(model, &caches, kv_caches, delta_states);
         let half = 1 - step.half;
         for (index, row) in rows.iter().enumerate() {
-            let place = device_token(half, index) & !picked(0);
+            let place = pick_place(half, index);
             let mut sampler = row.sampler.clone();
             let random = sampler.draw().unwrap_or(0.0);
             model.table.pick(index, index as u32, place, sampler.settings(), random);
@@ -208,7 +208,7 @@ impl End<'_> {
         }
         recorder.enqueue(&ends, Place::Head);
         recorder.enqueue(&ends, Place::Sample);
-        let first = device_token(half, 0) & !picked(0);
+        let first = pick_place(half, 0);
         let sending = Sending { picks: first..first + rows.len() as u32, logit_rows: &[] };
         if let Some(answer) = step.submit(model, recorder, Some(sending))? {
             step.body = Some(body);
@@ -218,10 +218,6 @@ impl End<'_> {
         }
         Ok(())
     }
-}
-
-const fn picked(place: u32) -> u32 {
-    super::table::picked_at(place)
 }
 
 /// Takes what the device has answered: tokens, logits for the host, taps. Where the budget lets it, it waits for them.
@@ -250,9 +246,8 @@ pub fn await_answer(
         step.take_times(model, &profile, &mut awaited)?;
         awaited.pending = false;
         let group = cursor.head().map_or(0, HeadPiece::rows);
-        if !pending.logits.is_empty() {
-            logits.0.resize(group, config.vocab_size);
-        }
+        // Rows that nobody asked for are there as well, with anything in them: who looks at all finds each at its place.
+        logits.0.resize(group, config.vocab_size);
         let context = model.context().clone();
         pending.answer.read(&context, |tokens, values| {
             let chosen = pending.picking.iter().zip(tokens);
@@ -262,6 +257,7 @@ pub fn await_answer(
             }
         })?;
         model.recycle(pending.answer);
+        step.on_host = pending.logits;
         if cursor.head().is_some_and(HeadPiece::completes_step) {
             tapped.write_batch(step.take_taps(model));
         }
@@ -301,19 +297,21 @@ fn answer(model: &mut GpuModel, step: &mut GpuStep, may_wait: bool) -> Result<Op
     }
 }
 
-/// Picks tokens from the logits that came back, for sequences whose host wants them.
+/// Picks tokens from the logits that came back, for sequences whose host wanted them.
 pub fn pick_from_host_logits(
     _model: OnModel<&GpuModel>,
     cursor: Res<Cursor>,
     batch: Res<Batch>,
+    mut step: ResMut<GpuStep>,
     logits: Res<Logits<Cpu>>,
     mut picks: ResMut<Picks>,
-    mut sequences: Query<(&mut Sampler, &Tokens, Has<HostLogits>, Has<LogitsFrom>)>,
+    mut sequences: Query<(&mut Sampler, &Tokens)>,
 ) {
+    let on_host = std::mem::take(&mut step.on_host);
     for (index, (span, row)) in cursor.logit_rows(&batch).enumerate() {
-        if span.picks_at(row)
-            && let Ok((mut sampler, tokens, asks, all)) = sequences.get_mut(span.sequence)
-            && picks_on_host(&sampler, asks || all)
+        if on_host.contains(&index)
+            && span.picks_at(row)
+            && let Ok((mut sampler, tokens)) = sequences.get_mut(span.sequence)
         {
             let token = sampler.pick(logits.0.row(index), &tokens.prompt, &tokens.generated);
             picks.0.push((span.sequence, token));

@@ -112,6 +112,8 @@ pub struct GpuStep {
     pub(super) half: u32,
     pub(super) pending: Option<Pending>,
     pub(super) ahead: Option<Ahead>,
+    /// Rows of the group's logits that came back: their tokens are picked on the host.
+    pub(super) on_host: Vec<usize>,
     pub(super) taps: Vec<(Tap, Answer)>,
     pub(super) counts: StepCounts,
     pub(super) clock: Clock,

@@ -44,10 +44,10 @@ fn neighbours_and_late_arrivals_change_nothing() {
     let mut world = gpu_world(&demo(), &context);
     let vocab_size = vocab_size(&mut world);
     let prompts: Vec<_> = [40, 3, 17, 1, 90, 33, 64, 5, 16].map(|length| some_prompt(length, vocab_size)).into();
-    let alone: Vec<_> = prompts.iter().map(|prompt| generate(&mut world, prompt, 40)).collect();
+    let alone: Vec<_> = prompts.iter().map(|prompt| generate(&mut world, prompt, 20)).collect();
     let mut sequences = Vec::new();
     for prompt in &prompts {
-        sequences.push(spawn(&mut world, prompt, 40));
+        sequences.push(spawn(&mut world, prompt, 20));
         for _ in 0..3 {
             advance(&mut world, Budget::Step);
         }
@@ -62,9 +62,9 @@ fn forks_go_on_as_the_original_does_and_do_not_disturb_it() {
     let Some(context) = context() else { return };
     let mut world = gpu_world(&demo(), &context);
     let prompt = some_prompt(30, vocab_size(&mut world));
-    let expected = generate(&mut world, &prompt, 60);
-    for after in [1, 2, 3, 20] {
-        let original = spawn(&mut world, &prompt, 60);
+    let expected = generate(&mut world, &prompt, 40);
+    for after in [1, 3, 20] {
+        let original = spawn(&mut world, &prompt, 40);
         while world.get::<Tokens>(original).is_none_or(|tokens| tokens.generated.len() < after) {
             advance(&mut world, Budget::Step);
         }
@@ -90,7 +90,7 @@ fn a_step_that_was_sent_ahead_for_nothing_leaves_no_trace() {
     let prompt = some_prompt(30, vocab_size(&mut world));
     let sampling = Sampling { temperature: 0.9, top_k: 40, ..Sampling::default() };
     let random = |world: &mut World| {
-        let rules = StopRules { end_tokens: Some(Vec::new()), ..StopRules::after(70) };
+        let rules = StopRules { end_tokens: Some(Vec::new()), ..StopRules::after(40) };
         world.spawn((Prompt::ids(prompt.as_slice()), Sampler::new(sampling.clone(), 3).unwrap(), rules)).id()
     };
     let sequence = random(&mut world);
@@ -109,7 +109,7 @@ fn a_step_that_was_sent_ahead_for_nothing_leaves_no_trace() {
     assert_eq!(take(&mut world, sequence), expected);
     // An end token is known a step late only.
     let place = expected.iter().position(|&token| token == expected[25]).unwrap();
-    let rules = StopRules { end_tokens: Some(vec![expected[25]]), ..StopRules::after(70) };
+    let rules = StopRules { end_tokens: Some(vec![expected[25]]), ..StopRules::after(40) };
     let sampler = Sampler::new(sampling.clone(), 3).unwrap();
     let sequence = world.spawn((Prompt::ids(prompt.as_slice()), sampler, rules)).id();
     run(&mut world, Budget::Step);
@@ -126,6 +126,18 @@ fn a_step_that_was_sent_ahead_for_nothing_leaves_no_trace() {
     world.despawn(sequence);
     let mut cpu = crate::support::exact_world(&demo());
     assert_eq!(crate::support::generate(&mut cpu, &asked, 1), [greedy]);
+    // Logits that are asked for in between come back, and one token is picked from them.
+    let sequence = random(&mut world);
+    while world.get::<Finished>(sequence).is_none() {
+        advance(&mut world, Budget::Step);
+        let count = world.get::<Tokens>(sequence).unwrap().generated.len();
+        if count % 7 == 3 {
+            world.entity_mut(sequence).insert(HostLogits);
+        } else {
+            world.entity_mut(sequence).remove::<HostLogits>();
+        }
+    }
+    assert_eq!(take(&mut world, sequence), expected);
 }
 
 #[test]
@@ -253,4 +265,61 @@ fn steps_are_sent_ahead_and_nothing_is_made_anew() {
     let counts = world.resource::<loquent::gpu::GpuStep>().counts();
     assert!(counts.sent_ahead >= 37 && counts.in_vain <= 1, "{counts:?}");
     assert!(counts.submissions <= 42, "one a step: {counts:?}");
+}
+
+/// A pipeline that multiplies the residual by a number, of the host's own making.
+fn scaled(world: &mut World, context: &loquent::gpu::GpuContext, factor: f32) -> loquent::gpu::HostDispatch {
+    let source = format!(
+        "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+        @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
+            if id.x < arrayLength(&x) {{ x[id.x] *= {factor:?}; }}
+        }}"
+    );
+    let device = context.device();
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: None,
+        source: wgpu::ShaderSource::Wgsl(source.into()),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: None,
+        module: &module,
+        entry_point: None,
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    let model = world.query::<&loquent::gpu::GpuModel>().single(world).unwrap();
+    let residual = model.buffer(Buffer::Residual).expect("a step has run");
+    let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: None,
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &[wgpu::BindGroupEntry { binding: 0, resource: residual.as_entire_binding() }],
+    });
+    let workgroups = [residual.size().div_ceil(256) as u32, 1, 1];
+    loquent::gpu::HostDispatch { pipeline, bind_group, workgroups }
+}
+
+#[test]
+fn a_host_records_shaders_of_its_own_between_the_sets() {
+    #[derive(Resource)]
+    struct Own(Option<loquent::gpu::HostDispatch>);
+    let Some(context) = context() else { return };
+    let mut world = gpu_world(&demo(), &context);
+    let prompt = some_prompt(8, vocab_size(&mut world));
+    let expected = generate(&mut world, &prompt, 20);
+    world.insert_resource(Own(None));
+    world.schedule_scope(LayerPass, |_, schedule| {
+        let record = |own: Res<Own>, mut recorder: ResMut<Recorder>| {
+            own.0.iter().for_each(|dispatch| recorder.record(dispatch.clone()));
+        };
+        schedule.add_systems(record.after(LayerSystems::Mixer).before(LayerSystems::MlpNorm));
+    });
+    for (factor, changes) in [(1.0, false), (-0.5, true)] {
+        world.resource_mut::<Own>().0 = None;
+        let dispatch = scaled(&mut world, &context, factor);
+        world.resource_mut::<Own>().0 = Some(dispatch);
+        assert_eq!(generate(&mut world, &prompt, 20) != expected, changes, "by {factor}");
+    }
+    world.resource_mut::<Own>().0 = None;
+    assert_eq!(generate(&mut world, &prompt, 20), expected);
 }

@@ -276,7 +276,8 @@ impl Bench {
         let vocab_size = self.config.vocab_size;
         // Neighbouring tokens land far apart in the embedding, as in text.
         let ids = (0..args.n_prompt.max(1)).map(|index| (index * 7919 % vocab_size) as u32).collect::<Vec<_>>();
-        let rules = StopRules::after(args.n_gen + 1);
+        // Whatever ends texts elsewhere.
+        let rules = StopRules { end_tokens: Some(Vec::new()), ..StopRules::after(args.n_gen + 1) };
         let world = &mut self.world;
         let sequences: Vec<Entity> =
             (0..args.parallel).map(|_| world.spawn((Prompt::ids(ids.clone()), rules.clone())).id()).collect();

@@ -255,7 +255,7 @@ impl GpuStep {
 
 /// Where the token of the `index`-th sequence goes, in this half of the picks.
 pub(super) fn pick_place(half: u32, index: usize) -> u32 {
-    half * super::model::MOST_PICKS as u32 + index as u32
+    half * super::table::MOST_PICKS as u32 + index as u32
 }
 
 /// The token that the device picks there.

@@ -12,7 +12,7 @@ use super::pipelines::{Pipelines, Prepared};
 use super::plan::{BatchShape, Planner};
 use super::readback::{Answer, Staging};
 use super::recording::{Bound, Buffer};
-use super::table::Table;
+use super::table::{MOST_PICKS, Table};
 use super::upload::{self, Weights};
 use super::variant::{Reduction, Variant};
 use crate::checkpoint::ModelConfig;
@@ -20,9 +20,6 @@ use crate::cpu::kernels::RopeTable;
 use crate::world::limits::CacheCost;
 use crate::world::parts::ModelParts;
 use crate::world::storage::Mapped;
-
-/// Rows whose tokens are picked at once, at most: those of a group of logits.
-pub(super) const MOST_PICKS: usize = 64;
 
 /// Everything that a device holds of a model, and what it is told.
 #[derive(Component)]

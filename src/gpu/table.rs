@@ -1,6 +1,5 @@
 //! The step's table: everything that shaders learn anew at each step, as `shaders/shared/table.wgsl` reads it.
 
-use super::model::MOST_PICKS;
 use crate::sampling::Sampling;
 
 /// The words of a table.
@@ -11,6 +10,8 @@ pub(super) struct Table {
     pub(super) dirty: bool,
 }
 
+/// Rows whose tokens are picked at once, at most: those of a group of logits.
+pub(super) const MOST_PICKS: usize = 64;
 /// Words before the places of the layers: where rows, spans, angles, logit rows and picks begin.
 const HEAD: usize = 5;
 /// Words of a pick.

@@ -1,5 +1,6 @@
 //! What the binary promises to its users: what goes where, what it exits with, and what it says when it cannot.
 
+mod backend;
 mod bench;
 mod endings;
 mod output;
@@ -12,7 +13,14 @@ use serde_json::Value;
 
 fn loquent(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loquent"));
-    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    let (subcommand, rest) = arguments.split_at(1.min(arguments.len()));
+    command.args(subcommand);
+    let computes = matches!(subcommand, ["generate" | "bench" | "perplexity"]);
+    if computes && !rest.contains(&"--backend") {
+        // The same on every machine, whatever graphics card is in it.
+        command.args(["--backend", "cpu"]);
+    }
+    command.args(rest).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     command
 }
 

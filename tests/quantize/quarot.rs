@@ -134,7 +134,7 @@ fn a_rotated_model_tells_the_story_that_the_original_tells() {
     stdout(&run(&demo, &out, &["--method", "quarot", "--seed", "3"]));
     let story = |model: &Path, options: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_loquent"));
-        command.args(["generate", "-m"]).arg(model).args(["--temp", "0", "-n", "24"]).args(options);
+        command.args(["generate", "-m"]).arg(model).args(["--temp", "0", "-n", "24", "--backend", "cpu"]).args(options);
         stdout(&command.arg("Once upon a time").output().unwrap()).to_owned()
     };
     let expected = story(&demo, &[]);

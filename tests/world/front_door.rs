@@ -29,7 +29,7 @@ fn a_text_is_all_that_a_first_program_spawns() {
 #[test]
 fn a_chat_goes_through_the_template_and_ends_with_the_turn() {
     let mut world = World::new();
-    load(&mut world, demo(), LoadOptions::default()).expect("the demo");
+    load(&mut world, demo(), LoadOptions::default().backend(Backend::Cpu)).expect("the demo");
     let speaker = world.spawn(Prompt::chat([ChatMessage::new("user", "Tell me of a cat.")])).id();
     run(&mut world, Budget::Step);
     let tokens = world.get::<Tokens>(speaker).expect("tokens");
@@ -44,7 +44,7 @@ fn a_chat_goes_through_the_template_and_ends_with_the_turn() {
 fn text_without_a_tokenizer_and_a_chat_without_a_template_are_refused_by_name() {
     let without_text = fixtures().into_iter().find(|path| !path.join("tokenizer.json").exists()).expect("a fixture");
     let mut world = World::new();
-    load(&mut world, without_text, LoadOptions::default()).expect("a fixture");
+    load(&mut world, without_text, LoadOptions::default().backend(Backend::Cpu)).expect("a fixture");
     let stops = StopRules { stop_texts: vec!["x".into()], ..StopRules::after(1) };
     let refused = [
         (world.spawn(Prompt::text("x")).id(), "tokenizer.json"),
@@ -62,10 +62,10 @@ fn text_without_a_tokenizer_and_a_chat_without_a_template_are_refused_by_name() 
 fn a_world_loaded_on_one_thread_speaks_on_another_with_the_same_bits() {
     let prompt = some_prompt(17, 100);
     let mut here = World::new();
-    load(&mut here, &fixtures()[0], LoadOptions::default()).expect("a fixture");
+    load(&mut here, &fixtures()[0], LoadOptions::default().backend(Backend::Cpu)).expect("a fixture");
     let expected = generate(&mut here, &prompt, 12);
     for threads in [1, 2, 3] {
-        let options = LoadOptions::default().threads(threads);
+        let options = LoadOptions::default().backend(Backend::Cpu).threads(threads);
         let loading = std::thread::spawn(move || LoadedModel::open(&fixtures()[0], options).expect("a fixture"));
         let mut world = World::new();
         loading.join().expect("loading").spawn(&mut world);
@@ -85,7 +85,7 @@ fn a_prompt_spawned_before_there_is_a_model_waits_for_one() {
     let mut world = World::new();
     let early = spawn(&mut world, &[1, 2, 3], 4);
     assert_eq!(advance(&mut world, Budget::Step), Progress::Idle);
-    load(&mut world, &fixtures()[0], LoadOptions::default()).expect("a fixture");
+    load(&mut world, &fixtures()[0], LoadOptions::default().backend(Backend::Cpu)).expect("a fixture");
     run(&mut world, Budget::Step);
     assert_eq!(take(&mut world, early).len(), 4);
 }
@@ -95,7 +95,7 @@ fn installing_again_and_registering_messages_first_change_nothing() {
     let mut world = World::new();
     MessageRegistry::register_message::<TokenGenerated>(&mut world);
     install(&mut world);
-    load(&mut world, &fixtures()[0], LoadOptions::default()).expect("a fixture");
+    load(&mut world, &fixtures()[0], LoadOptions::default().backend(Backend::Cpu)).expect("a fixture");
     install(&mut world);
     loquent::cpu::add_systems(&mut world);
     let mut reader = world.resource::<Messages<TokenGenerated>>().get_cursor();
@@ -109,7 +109,7 @@ fn installing_again_and_registering_messages_first_change_nothing() {
 #[test]
 fn a_budget_without_end_is_no_overflow() {
     let mut world = World::new();
-    load(&mut world, &fixtures()[0], LoadOptions::default()).expect("a fixture");
+    load(&mut world, &fixtures()[0], LoadOptions::default().backend(Backend::Cpu)).expect("a fixture");
     let sequence = spawn(&mut world, &[1, 2, 3], 4);
     run(&mut world, Budget::Time(Duration::MAX));
     assert_eq!(take(&mut world, sequence).len(), 4);
@@ -129,7 +129,7 @@ fn favour_token_five(mut logits: ResMut<Logits<Cpu>>, mut constrained: ResMut<Co
 #[test]
 fn what_constrains_runs_once_a_row_however_the_head_is_cut() {
     let mut world = World::new();
-    let model = load(&mut world, demo(), LoadOptions::default()).expect("the demo");
+    let model = load(&mut world, demo(), LoadOptions::default().backend(Backend::Cpu)).expect("the demo");
     world.init_resource::<Constrained>();
     world.schedule_scope(EndStep, |_, schedule| {
         schedule.add_systems(favour_token_five.in_set(StepSystems::Constrain));
@@ -157,7 +157,8 @@ fn sequences_arrive_in_the_order_in_which_they_were_spawned() {
 #[test]
 fn a_directory_that_is_none_leaves_the_world_as_it_was() {
     let mut world = World::new();
-    let error = load(&mut world, "no/such/directory", LoadOptions::default()).expect_err("nothing is there");
+    let error = load(&mut world, "no/such/directory", LoadOptions::default().backend(Backend::Cpu))
+        .expect_err("nothing is there");
     assert!(error.to_string().contains("no/such/directory"), "{error}");
     assert_eq!(world.query::<&ModelConfig>().iter(&world).count(), 0);
     let refusal = Refusal::ModelNotNamed { models: 2 };

@@ -13,12 +13,14 @@ fn two_models() -> (World, [Entity; 2], [Vec<u32>; 2]) {
     let prompt = some_prompt(9, 100);
     let alone = [0, 1].map(|index| {
         let mut world = World::new();
-        load(&mut world, &fixtures()[index], LoadOptions::default()).expect("a fixture");
+        load(&mut world, &fixtures()[index], LoadOptions::default().backend(Backend::Cpu)).expect("a fixture");
         generate(&mut world, &prompt, 8)
     });
     assert_ne!(alone[0], alone[1], "two fixtures that differ");
     let mut world = World::new();
-    let models = [0, 1].map(|index| load(&mut world, &fixtures()[index], LoadOptions::default()).expect("a fixture"));
+    let models = [0, 1].map(|index| {
+        load(&mut world, &fixtures()[index], LoadOptions::default().backend(Backend::Cpu)).expect("a fixture")
+    });
     (world, models, alone)
 }
 

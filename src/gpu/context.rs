@@ -20,27 +20,44 @@ struct Shared {
     checks: bool,
     /// Buffers, bind groups and pipelines that were made.
     made: AtomicU64,
+    /// As if there were no memory for more of them.
+    most_made: u64,
 }
 
 impl GpuContext {
     /// A device that a host has opened on the adapter of `info`.
     #[must_use]
     pub fn from_device(info: wgpu::AdapterInfo, device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self { shared: Arc::new(Shared { info, device, queue, checks: false, made: AtomicU64::new(0) }) }
+        Self {
+            shared: Arc::new(Shared {
+                info,
+                device,
+                queue,
+                checks: false,
+                made: AtomicU64::new(0),
+                most_made: u64::MAX,
+            }),
+        }
     }
 
     /// The same device, on which shaders also check what is proven: that loops end. For tests and for bugs.
     #[must_use]
     pub fn checked(&self) -> Self {
+        self.as_if(true, u64::MAX)
+    }
+
+    /// The same device, as if it had no memory once so many buffers, bind groups and pipelines were made: drivers in software
+    /// do not run out by themselves. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn out_of_memory_after(&self, made: u64) -> Self {
+        self.as_if(false, made)
+    }
+
+    fn as_if(&self, checks: bool, most_made: u64) -> Self {
         let Shared { info, device, queue, .. } = &*self.shared;
-        let shared = Shared {
-            info: info.clone(),
-            device: device.clone(),
-            queue: queue.clone(),
-            checks: true,
-            made: AtomicU64::new(0),
-        };
-        Self { shared: Arc::new(shared) }
+        let (info, device, queue) = (info.clone(), device.clone(), queue.clone());
+        Self { shared: Arc::new(Shared { info, device, queue, checks, made: AtomicU64::new(0), most_made }) }
     }
 
     /// How many buffers, bind groups and pipelines were made on it so far. A step makes none once one like it has run.
@@ -123,6 +140,7 @@ pub enum DeviceError {
 /// Our own errors, kept apart from those of a host that uses the device as well.
 pub(super) struct Scopes<'a> {
     context: &'a GpuContext,
+    /// The last one first: so they must be taken back, and so they are dropped where nobody closes them.
     scopes: [wgpu::ErrorScopeGuard; 3],
 }
 
@@ -131,7 +149,7 @@ impl Scopes<'_> {
     pub(super) fn close(self, what: &str, bytes: u64) -> Result<(), DeviceError> {
         let adapter = || self.context.info().name.clone();
         let mut first = Ok(());
-        for scope in self.scopes.into_iter().rev() {
+        for scope in self.scopes {
             let Some(error) = pollster::block_on(scope.pop()) else { continue };
             let error = match error {
                 wgpu::Error::OutOfMemory { .. } => {
@@ -158,7 +176,8 @@ impl GpuContext {
     /// Catches errors until it is closed.
     pub(super) fn catch(&self) -> Scopes<'_> {
         use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
-        let scopes = [OutOfMemory, Internal, Validation].map(|filter| self.device().push_error_scope(filter));
+        let mut scopes = [OutOfMemory, Internal, Validation].map(|filter| self.device().push_error_scope(filter));
+        scopes.reverse();
         Scopes { context: self, scopes }
     }
 
@@ -175,6 +194,13 @@ impl GpuContext {
             return Err(DeviceError::BindingTooSmall { what: what.to_owned(), needed: size, limit });
         }
         self.count_made();
+        if self.made() > self.shared.most_made {
+            return Err(DeviceError::OutOfMemory {
+                adapter: self.info().name.clone(),
+                what: what.to_owned(),
+                bytes: size,
+            });
+        }
         let scopes = self.catch();
         let descriptor = wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false };
         let buffer = self.device().create_buffer(&descriptor);

@@ -1,6 +1,6 @@
 //! What computes, and what is said of it.
 
-use crate::{failure, json_lines, loquent, stderr, stdout};
+use crate::{json_lines, loquent, stderr, stdout};
 
 const ASKED: [&str; 6] = ["generate", "Once", "-n", "4", "--temp", "0"];
 
@@ -30,7 +30,7 @@ fn without_a_driver_auto_takes_the_cpu_and_says_why_and_gpu_fails() {
 #[cfg(feature = "gpu")]
 #[test]
 fn a_name_that_no_adapter_has_is_refused() {
-    let message = failure(&[&ASKED[..], &["--backend", "gpu:no such card"]].concat(), 1);
+    let message = crate::failure(&[&ASKED[..], &["--backend", "gpu:no such card"]].concat(), 1);
     assert!(
         message.contains("no graphics adapter is called") || message.contains("there is no graphics adapter"),
         "{message}"

@@ -7,7 +7,7 @@ use loquent::gpu::GpuContext;
 /// Whichever adapter there is, a software one included. `None`, which is said, where there is none; an error where
 /// `LOQUENT_REQUIRE_GPU` is set.
 pub fn context() -> Option<GpuContext> {
-    static CONTEXT: LazyLock<Option<GpuContext>> = LazyLock::new(|| open(|_| {}, None));
+    static CONTEXT: LazyLock<Option<GpuContext>> = LazyLock::new(|| open(|_| {}));
     if CONTEXT.is_none() {
         assert!(
             std::env::var_os("LOQUENT_REQUIRE_GPU").is_none(),
@@ -18,11 +18,9 @@ pub fn context() -> Option<GpuContext> {
     CONTEXT.clone()
 }
 
-/// A device of its own, whose limits `lower` has changed; at most `memory_percent` of the memory may be used.
-pub fn open(lower: impl FnOnce(&mut wgpu::Limits), memory_percent: Option<u8>) -> Option<GpuContext> {
-    let mut instance = wgpu::InstanceDescriptor::new_without_display_handle();
-    instance.memory_budget_thresholds.for_resource_creation = memory_percent;
-    let instance = wgpu::Instance::new(instance);
+/// A device of its own, whose limits `lower` has changed.
+pub fn open(lower: impl FnOnce(&mut wgpu::Limits)) -> Option<GpuContext> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
     let adapter = adapters.into_iter().next()?;
     let mut required_limits = adapter.limits();

@@ -249,7 +249,7 @@ fn steps_are_sent_ahead_and_nothing_is_made_anew() {
         return;
     }
     // Other tests make things on theirs.
-    let context = open(|_| {}, None).unwrap();
+    let context = open(|_| {}).unwrap();
     let mut world = gpu_world(&demo(), &context);
     let prompt = some_prompt(34, vocab_size(&mut world));
     let sequence = spawn(&mut world, &prompt, 40);

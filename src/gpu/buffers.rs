@@ -1,17 +1,14 @@
 //! The buffers of a model on a device that are not weights: activations, which grow with the batch, and the pools of its
 //! caches, which grow with its sequences.
 
+use super::Gpu;
 use super::context::{DeviceError, GpuContext};
 use super::plan::{BatchShape, projected_width, read_width, stride};
 use super::pool::Pool;
 use super::recording::Buffer;
 use super::variant::{MOST_PARTS, ring_rows};
 use crate::checkpoint::{LayerType, ModelConfig};
-use crate::world::cache::KvCache;
-
-use super::Gpu;
-
-const CHUNK: usize = 16;
+use crate::world::cache::{DeltaState, KvCache};
 
 /// One kind of contents of a layer's caches.
 #[derive(Debug)]
@@ -70,7 +67,7 @@ impl LayerStores {
 pub(super) fn delta_words(config: &ModelConfig) -> [usize; 3] {
     let net = &config.delta_net;
     let state = net.num_value_heads * net.key_head_dim * net.value_head_dim.next_multiple_of(4);
-    let memory = net.num_value_heads * CHUNK * (net.key_head_dim + net.value_head_dim + 1);
+    let memory = net.num_value_heads * DeltaState::<Gpu>::CHUNK * (net.key_head_dim + net.value_head_dim + 1);
     [state, memory, ring_rows(net) * net.channels()]
 }
 

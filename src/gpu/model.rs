@@ -11,11 +11,11 @@ use super::context::{DeviceError, GpuContext};
 use super::pipelines::{Pipelines, Prepared};
 use super::plan::{BatchShape, Planner};
 use super::readback::{Answer, Staging};
-use super::recording::{Bound, Buffer};
+use super::recording::{Bound, Buffer, Recording};
 use super::table::{MOST_PICKS, Table};
 use super::upload::{self, Weights};
 use super::variant::{Reduction, Variant};
-use crate::checkpoint::ModelConfig;
+use crate::checkpoint::{LayerType, ModelConfig};
 use crate::cpu::kernels::RopeTable;
 use crate::world::limits::CacheCost;
 use crate::world::parts::ModelParts;
@@ -82,7 +82,7 @@ impl GpuModel {
     }
 
     /// Recordings that have every shader that a step may need.
-    fn every_kind(&self) -> Vec<super::recording::Recording> {
+    fn every_kind(&self) -> Vec<Recording> {
         let planner = self.planner();
         let mut recordings = Vec::new();
         for rows in [1, 2, 4, 8] {
@@ -206,14 +206,18 @@ impl GpuModel {
         scopes.close("to copy blocks of caches", 0)
     }
 
+    fn prepare(&mut self, recording: Recording) -> Result<Arc<Prepared>, DeviceError> {
+        let mut pipelines = std::mem::take(&mut self.pipelines);
+        let prepared = pipelines.prepare(recording, &self.context, |bound: &Bound| self.buffer(bound.buffer));
+        self.pipelines = pipelines;
+        prepared.map(Arc::new)
+    }
+
     /// The recording of a batch, ready.
     pub(super) fn body(&mut self, shape: BatchShape) -> Result<Arc<Prepared>, DeviceError> {
         if !self.bodies.contains_key(&shape) {
-            let recording = self.planner().body(shape);
-            let mut pipelines = std::mem::take(&mut self.pipelines);
-            let prepared = pipelines.prepare(recording, &self.context, |bound: &Bound| self.buffer(bound.buffer));
-            self.pipelines = pipelines;
-            self.bodies.insert(shape, Arc::new(prepared?));
+            let prepared = self.prepare(self.planner().body(shape))?;
+            self.bodies.insert(shape, prepared);
         }
         Ok(self.bodies[&shape].clone())
     }
@@ -221,11 +225,8 @@ impl GpuModel {
     /// That of logits and picks.
     pub(super) fn ends(&mut self, rows: usize, picks: usize) -> Result<Arc<Prepared>, DeviceError> {
         if !self.ends.contains_key(&(rows, picks)) {
-            let recording = self.planner().ends(rows, picks);
-            let mut pipelines = std::mem::take(&mut self.pipelines);
-            let prepared = pipelines.prepare(recording, &self.context, |bound: &Bound| self.buffer(bound.buffer));
-            self.pipelines = pipelines;
-            self.ends.insert((rows, picks), Arc::new(prepared?));
+            let prepared = self.prepare(self.planner().ends(rows, picks))?;
+            self.ends.insert((rows, picks), prepared);
         }
         Ok(self.ends[&(rows, picks)].clone())
     }
@@ -300,7 +301,6 @@ pub fn cache_cost(config: &ModelConfig, binding_bytes: u64) -> CacheCost {
     // One place of each has the zeros that new ones begin with.
     let places = |words: usize| (binding_bytes / (4 * words as u64).max(1)).saturating_sub(1);
     let most_sequences = super::buffers::delta_words(config).map(places).into_iter().min().unwrap_or(0);
-    use crate::checkpoint::LayerType;
     let count = |wanted| config.layer_types.iter().filter(|&&layer| layer == wanted).count() as u64;
     let state: u64 = super::buffers::delta_words(config).map(|words| 4 * words as u64).iter().sum();
     let block = 2 * 4 * super::buffers::block_words(config) as u64;

@@ -90,16 +90,14 @@ impl Store {
         Ok(Self { buffers, pool: Pool::default(), words, capacity })
     }
 
-    /// Makes room for all places that are taken. What was there stays. Returns whether the buffers are new ones.
-    pub(super) fn grow(
-        &mut self,
-        context: &GpuContext,
-        encoder: &mut wgpu::CommandEncoder,
-    ) -> Result<bool, DeviceError> {
+    /// Whether more places are taken than there are.
+    pub(super) fn is_outgrown(&self) -> bool {
+        self.pool.len() > self.capacity
+    }
+
+    /// Makes room for all places that are taken, in new buffers. What was there stays.
+    pub(super) fn grow(&mut self, context: &GpuContext, encoder: &mut wgpu::CommandEncoder) -> Result<(), DeviceError> {
         let needed = self.pool.len();
-        if needed <= self.capacity {
-            return Ok(false);
-        }
         let word_bytes = 4 * self.words as u64;
         let most = context.binding_bytes() / word_bytes.max(1);
         if u64::from(needed) > most {
@@ -114,7 +112,7 @@ impl Store {
             *old = new;
         }
         self.capacity = capacity;
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bevy_ecs::prelude::*;
 
 use super::Gpu;
-use super::buffers::{Activations, LayerStores};
+use super::buffers::{Activations, LayerStores, Store};
 use super::context::{DeviceError, GpuContext};
 use super::pipelines::{Pipelines, Prepared};
 use super::plan::{BatchShape, Planner};
@@ -140,9 +140,13 @@ impl GpuModel {
     pub(super) fn make_room(&mut self, shape: BatchShape, logit_rows: usize) -> Result<(), DeviceError> {
         let Self { context, activations, layers, .. } = self;
         let mut changed = activations.fit(&self.config, shape, logit_rows, context)?;
-        let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        for store in layers.iter_mut().flat_map(LayerStores::stores_mut) {
-            changed |= store.grow(context, &mut encoder)?;
+        if layers.iter().flat_map(LayerStores::stores).any(Store::is_outgrown) {
+            let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            for store in layers.iter_mut().flat_map(LayerStores::stores_mut).filter(|store| store.is_outgrown()) {
+                store.grow(context, &mut encoder)?;
+            }
+            context.queue().submit([encoder.finish()]);
+            changed = true;
         }
         let bytes = self.table.bytes();
         if bytes > self.table_buffer.size() {
@@ -151,7 +155,6 @@ impl GpuModel {
             changed = true;
         }
         if changed {
-            self.context.queue().submit([encoder.finish()]);
             self.bodies.clear();
             self.ends.clear();
         }

@@ -32,6 +32,18 @@ impl ChatMessage {
         Self(Map::new()).with("role", role.into()).with("content", content.into())
     }
 
+    /// Who speaks, if it says so.
+    #[must_use]
+    pub fn role(&self) -> Option<&str> {
+        self.0.get("role")?.as_str()
+    }
+
+    /// What they say, if it is text.
+    #[must_use]
+    pub fn content(&self) -> Option<&str> {
+        self.0.get("content")?.as_str()
+    }
+
     /// With a further field, or another value of one: `content` may be a list of parts, for example.
     #[must_use]
     pub fn with(mut self, field: impl Into<String>, value: impl Into<Value>) -> Self {

@@ -162,5 +162,5 @@ fn a_directory_that_is_none_leaves_the_world_as_it_was() {
     assert!(error.to_string().contains("no/such/directory"), "{error}");
     assert_eq!(world.query::<&ModelConfig>().iter(&world).count(), 0);
     let refusal = Refusal::ModelNotNamed { models: 2 };
-    assert!(refusal.to_string().contains("OfModel"));
+    assert!(refusal.to_string().contains("SpeaksWith"));
 }

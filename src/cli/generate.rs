@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let logits = args.logits.as_deref().map(PendingFile::create).transpose()?;
     let trace = args.trace.as_deref().map(PendingFile::create).transpose()?;
-    let prompt = args.prompt.read()?;
+    let (prompt, chat_options) = args.prompt.read()?;
     interrupt::watch()?;
     let started = Instant::now();
     let mut checkpoint = model::open(args.model.as_deref())?;
@@ -103,7 +103,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     world.init_resource::<Rest>();
     world.add_observer(|finished: On<SequenceFinished>, mut rest: ResMut<Rest>| rest.0.clone_from(&finished.text));
     let asked = rules.max_new_tokens.filter(|_| args.max_tokens.is_some());
-    let sequence = world.spawn((prompt, sampler, rules)).id();
+    let sequence = world.spawn((prompt, chat_options, sampler, rules)).id();
     if logits.is_some() {
         // On a device they stay there otherwise.
         world.entity_mut(sequence).insert(HostLogits);

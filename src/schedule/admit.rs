@@ -8,7 +8,7 @@ use bevy_ecs::query::QueryData;
 
 use super::finish::finish;
 use super::prompt;
-use crate::checkpoint::{ChatTemplate, ModelConfig, Tokenizer};
+use crate::checkpoint::{ChatOptions, ChatTemplate, ModelConfig, Tokenizer};
 use crate::world::cache::{Caches, OfLayer, OfSequence};
 use crate::world::layer::LayerIndex;
 use crate::world::limits::{CacheCost, Limits};
@@ -38,6 +38,7 @@ pub struct Waiting {
     entity: Entity,
     arrival: &'static Arrival,
     prompt: &'static Prompt,
+    chat_options: Option<&'static ChatOptions>,
     tokens: &'static mut Tokens,
     rules: &'static StopRules,
     of_model: Option<&'static OfModel>,
@@ -171,7 +172,8 @@ fn begin(model: &ModelItem<'_, '_>, sequence: &mut WaitingItem<'_, '_>) -> Resul
         return Err(Refusal::NoTokenizer { what: "a stop text" });
     }
     if sequence.tokens.is_empty() {
-        sequence.tokens.prompt = prompt::encode(sequence.prompt, model.tokenizer, model.chat_template)?;
+        let options = sequence.chat_options;
+        sequence.tokens.prompt = prompt::encode(sequence.prompt, options, model.tokenizer, model.chat_template)?;
     }
     let wanted = rules.max_new_tokens.or(defaults.max_new_tokens).unwrap_or(usize::MAX);
     let room = Refusal::room(&sequence.tokens.prompt, wanted, model.config)?;

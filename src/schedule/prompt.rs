@@ -4,9 +4,10 @@ use crate::checkpoint::{ChatOptions, ChatTemplate, CheckpointError, Tokenizer};
 use crate::world::refusal::Refusal;
 use crate::world::sequence::Prompt;
 
-/// The ids of `prompt`.
+/// The ids of `prompt`; `options` are those of a conversation, if it has some of its own.
 pub(super) fn encode(
     prompt: &Prompt,
+    options: Option<&ChatOptions>,
     tokenizer: Option<&Tokenizer>,
     template: Option<&ChatTemplate>,
 ) -> Result<Vec<u32>, Refusal> {
@@ -18,7 +19,7 @@ pub(super) fn encode(
         Prompt::Chat(messages) => {
             let tokenizer = with("a chat")?;
             let template = template.ok_or(Refusal::NoChatTemplate)?;
-            let text = template.render(messages, &ChatOptions::default()).map_err(failed)?;
+            let text = template.render(messages, options.unwrap_or(&ChatOptions::default())).map_err(failed)?;
             // What the template has written is complete.
             tokenizer.encode(&text, false).map_err(failed)?
         }

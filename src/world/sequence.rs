@@ -3,10 +3,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bevy_ecs::component::{Component, Mutable, StorageType};
 use bevy_ecs::prelude::*;
 
 use super::refusal::Refusal;
-use crate::checkpoint::ChatMessage;
+use crate::checkpoint::{ChatMessage, ChatOptions};
 
 /// What a sequence continues. Read when the sequence is admitted, by the model's own tokenizer and chat template.
 ///
@@ -52,6 +53,12 @@ impl Prompt {
     pub fn is_chat(&self) -> bool {
         matches!(self, Self::Chat(_))
     }
+}
+
+/// Put beside a [`Prompt`] of a conversation, it says how that is rendered. Without it, the defaults hold.
+impl Component for ChatOptions {
+    const STORAGE_TYPE: StorageType = StorageType::Table;
+    type Mutability = Mutable;
 }
 
 /// The model that a sequence runs on. It may be left out where there is one.

@@ -48,7 +48,7 @@ pub use load::{LoadError, LoadOptions, LoadedModel, ReviveError, load};
 /// What most hosts need.
 pub mod prelude {
     pub use crate::backend::Backend;
-    pub use crate::checkpoint::{ChatMessage, ChatOptions, Checkpoint, CheckpointError, ModelConfig};
+    pub use crate::checkpoint::{ChatMessage, ChatOptions, ChatRequest, Checkpoint, CheckpointError, ModelConfig};
     pub use crate::cpu::{Cpu, Workers};
     pub use crate::load::{LoadError, LoadOptions, LoadedModel, load};
     pub use crate::sampling::Sampling;

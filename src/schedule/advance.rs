@@ -35,6 +35,10 @@ pub enum Progress {
 pub fn advance(world: &mut World, budget: Budget) -> Progress {
     super::install(world);
     profile::instrument(world);
+    profile::call(world, budget, advance_within)
+}
+
+fn advance_within(world: &mut World, budget: Budget) -> Progress {
     let mut awaited = world.resource_mut::<Awaited>();
     awaited.may_wait = budget == Budget::Step;
     let awaited = *awaited;
@@ -52,6 +56,7 @@ pub fn advance(world: &mut World, budget: Budget) -> Progress {
     }
     if *world.resource::<Cursor>() == Cursor::Begin {
         world.run_schedule(BeginStep);
+        profile::begin_step(world);
         if world.resource::<Batch>().is_empty() {
             return if is_waited_for(world) { Progress::StepDone } else { Progress::Idle };
         }
@@ -101,6 +106,7 @@ fn pass_over_layers(world: &mut World, layers: &[Entity], next: usize, meter: &m
                 world.insert_resource(Cursor::Layer(index));
                 return false;
             }
+            profile::enter_layer(world, index);
             world.entity_mut(layer).insert(ActiveLayer);
             schedule.run(world);
             world.entity_mut(layer).remove::<ActiveLayer>();

@@ -140,15 +140,7 @@ impl Args {
         let memory = vec![1u8; BANDWIDTH_BYTES];
         let bytes_per_token = loaded.bytes_per_token();
         let world = model::world(loaded);
-        Ok(Bench {
-            name,
-            config,
-            world,
-            bytes_per_token,
-            memory,
-            repetitions: Vec::new(),
-            parallel: self.parallel,
-        })
+        Ok(Bench { name, config, world, bytes_per_token, memory, repetitions: Vec::new(), parallel: self.parallel })
     }
 
     fn check_context(&self, config: &ModelConfig) -> anyhow::Result<()> {

@@ -305,7 +305,8 @@ fn facts(args: &Args, summary: &serde_json::Value, bandwidth: f64) -> Vec<(&'sta
     let text = |field: &str| summary[field].as_str().map(str::to_owned);
     let number = |field: &str| summary[field].as_f64().unwrap_or_default();
     let model = args.model.as_ref().map_or("the demo".to_owned(), |model| model.display().to_string());
-    let computes = text("adapter").unwrap_or_else(|| format!("{} threads, {}", summary["threads"], summary["isa"].as_str().unwrap_or_default()));
+    let computes = text("adapter")
+        .unwrap_or_else(|| format!("{} threads, {}", summary["threads"], summary["isa"].as_str().unwrap_or_default()));
     vec![
         ("model", model),
         ("computed by", computes),

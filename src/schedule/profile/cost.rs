@@ -119,6 +119,16 @@ impl Meter {
         }
     }
 
+    /// The time of all runs: a device's where it did something, and the host's otherwise.
+    #[cfg(feature = "bevy_diagnostic")]
+    pub(super) fn spent(&self) -> Duration {
+        let total = |clock: fn(&PhaseMeter) -> &Clock| {
+            self.0.iter().map(|meter| clock(meter).nanoseconds.load(Relaxed)).sum::<u64>()
+        };
+        let device = total(|meter| &meter.device);
+        Duration::from_nanos(if device > 0 { device } else { total(|meter| &meter.host) })
+    }
+
     /// What the system cost in these phases together, nothing if it did not run.
     pub(super) fn cost(&self, phases: &[Phase], system: &str, set: &str) -> Option<SystemCost> {
         let meters = || phases.iter().map(|&phase| &self.0[phase as usize]);

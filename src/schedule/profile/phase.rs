@@ -30,9 +30,7 @@ impl Phase {
         let mut spans = batch.spans.iter();
         if batch.is_empty() {
             Self::Idle
-        } else if spans
-            .all(|span| span.rows.len() == 1 && generates(span.sequence, batch.positions[span.rows.start]))
-        {
+        } else if spans.all(|span| span.rows.len() == 1 && generates(span.sequence, batch.positions[span.rows.start])) {
             Self::Decode
         } else {
             Self::Prompt

@@ -33,7 +33,18 @@ pub fn table(costs: impl IntoIterator<Item = SystemCost>, bandwidth: f64) -> Str
     let total: f64 = costs.iter().map(SystemCost::seconds).sum();
     let mut text = format!(
         "{:<26} {:<10} {:>8} {:>10} {:>7} {:>9} {:>9} {:>9} {:>10} {:>7} {:>9} {:>7}",
-        "system", "set", "calls", "total ms", "share %", "mean µs", "p50 µs", "p99 µs", "MB", "GB/s", "GFLOP/s", "% of BW"
+        "system",
+        "set",
+        "calls",
+        "total ms",
+        "share %",
+        "mean µs",
+        "p50 µs",
+        "p99 µs",
+        "MB",
+        "GB/s",
+        "GFLOP/s",
+        "% of BW"
     );
     for cost in costs {
         let times = cost.times();

@@ -15,7 +15,8 @@ const CALLS: usize = 2000;
 
 pub(super) fn data(profile: &Profile, timeline: &Timeline, facts: &[(&str, String)], bandwidth: f64) -> Value {
     let phases = Phase::ALL.into_iter().filter(|&phase| profile.steps(phase) > 0);
-    let steps: Vec<usize> = (0..timeline.steps.len()).filter(|&step| timeline.steps[step].phase != Phase::Idle).collect();
+    let steps: Vec<usize> =
+        (0..timeline.steps.len()).filter(|&step| timeline.steps[step].phase != Phase::Idle).collect();
     let step_time = |&step: &usize| {
         let extent = Timeline::extent(timeline.runs_of(&timeline.steps[step]));
         extent.end - extent.start
@@ -73,9 +74,9 @@ fn step(timeline: &Timeline, number: usize) -> Value {
     let runs = timeline.runs_of(step);
     let start = Timeline::extent(runs).start;
     let sequences = step.sequences.iter().map(|rows| json!([rows.name, rows.rows, rows.position]));
-    let runs = runs.iter().map(|run| {
-        json!([run.system, run.layer, run.call, microseconds(run.start - start), microseconds(run.time)])
-    });
+    let runs = runs
+        .iter()
+        .map(|run| json!([run.system, run.layer, run.call, microseconds(run.start - start), microseconds(run.time)]));
     json!({
         "number": number, "phase": step.phase.name(), "rows": step.rows(), "sequences": sequences.collect::<Vec<_>>(),
         "runs": runs.collect::<Vec<_>>(),

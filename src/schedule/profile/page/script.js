@@ -41,6 +41,7 @@ function digits(value, most = 3) {
 const ms = (microseconds) => `${digits(microseconds / 1e3)} ms`;
 const time = (microseconds) => (Math.abs(microseconds) < 1e3 ? `${digits(microseconds)} µs` : ms(microseconds));
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const part = (share) => `${(100 * share).toFixed(2)}%`;
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const plural = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 
@@ -56,7 +57,7 @@ function facts() {
   const add = (name, value) => list.append(element("div", {}, element("dt", {}, name), element("dd", {}, value)));
   data.facts.forEach(([name, value]) => add(name, value));
   for (const phase of data.phases.filter((phase) => phase.name !== "idle")) {
-    add(`${phase.name} steps`, `${phase.steps.toLocaleString("en")}, ${ms(phase.total / phase.steps)} each in systems`);
+    add(`${phase.name} steps`, `${phase.steps.toLocaleString("en")} of ${ms(phase.total / phase.steps)}`);
   }
 }
 
@@ -88,9 +89,9 @@ function costTable(phase) {
   function fill(rows) {
     body.replaceChildren(...rows.map((row) => element("tr", {}, ...COLUMNS.map((column) => {
       const value = row[column.field];
-      const shown = isText(column) ? value : value === null ? "–" : column.show(value);
+      const shown = isText(column) ? value : value === null || value === 0 ? "–" : column.show(value);
       const cell = element("td", { class: isText(column) ? "name" : column.field }, shown);
-      if (column.field === "share") cell.style.setProperty("--part", percent(value ?? 0));
+      if (column.field === "share") cell.style.setProperty("--part", part(value ?? 0));
       return cell;
     }))));
   }
@@ -105,7 +106,7 @@ function costTable(phase) {
   }
   fill(phase.rows);
   const table = element("table", {}, element("thead", {}, element("tr", {}, ...heads)), body);
-  const heading = `${phase.name}: ${plural(phase.steps, "step")}, ${ms(phase.total / phase.steps)} each`;
+  const heading = `${phase.name}: ${plural(phase.steps, "step")} of ${ms(phase.total / phase.steps)} in systems`;
   return [element("h3", {}, heading), element("div", { class: "scroll", tabindex: 0, "aria-label": heading }, table)];
 }
 
@@ -117,12 +118,12 @@ let chosenStep = 0;
 function segment(kind, length, whole, text) {
   const say = () => { byId("step-readout").textContent = text; };
   return element("span", {
-    title: text, style: { "--kind": `var(--${kind.colour})`, width: `${(100 * length) / whole}%` }, onpointerover: say, onclick: say,
+    title: text, style: { "--kind": `var(--${kind.colour})`, width: part(length / whole) }, onpointerover: say, onclick: say,
   });
 }
 
 function sequencesOf(step) {
-  const shown = step.sequences.slice(0, 6).map(([name, rows, position]) => `${name} (${plural(rows, "row")} from ${position})`);
+  const shown = step.sequences.slice(0, 6).map(([name, rows, position]) => `${name} (${plural(rows, "row")} from position ${position})`);
   const more = step.sequences.length - shown.length;
   return shown.join(", ") + (more > 0 ? ` and ${more} more` : "");
 }
@@ -134,8 +135,8 @@ function showStep(index) {
   byId("step-before").disabled = chosenStep === 0;
   byId("step-after").disabled = chosenStep === steps.length - 1;
   const calls = new Set(step.runs.map((run) => run[2]));
-  byId("step-about").textContent = `Step ${step.number}, ${step.phase}: ${time(step.time)} in ${plural(calls.size, "call")}; ` +
-    `${plural(step.rows, "row")} of ${sequencesOf(step)}`;
+  byId("step-about").textContent = `Step ${step.number}, ${step.phase}: ${time(step.time)} in ${plural(calls.size, "call")}. ` +
+    `${plural(step.rows, "row")}: ${sequencesOf(step)}.`;
   byId("step-readout").textContent = "Point at a part to see what it is.";
   const runs = step.runs.map(([system, layer, call, start, took]) => {
     const [name, set] = data.systems[system];
@@ -235,6 +236,13 @@ let chosenCall = 0;
 
 const callsShown = () => Math.max(10, Math.floor((byId("columns").clientWidth - 48) / 11));
 
+// Round numbers up to `most`, some five of them.
+function ticks(most) {
+  const step = 10 ** Math.floor(Math.log10(most / 4));
+  const round = [1, 2, 5, 10].map((times) => times * step).find((size) => most / size <= 6);
+  return Array.from({ length: Math.floor(most / round) + 1 }, (_, index) => index * round);
+}
+
 function drawCalls() {
   const box = byId("columns");
   const [width, height, left, top] = [box.clientWidth, 220, 48, 8];
@@ -247,11 +255,11 @@ function drawCalls() {
   const y = (microseconds) => top + (height - top) * (1 - microseconds / most);
   const each = 11;
   const svg = element("svg", { viewBox: `0 0 ${width} ${height + 18}`, height: height + 18, role: "presentation" });
-  for (const share of [0, 0.25, 0.5, 0.75, 1]) {
-    const at = y(share * most);
+  for (const tick of ticks(most)) {
+    const at = y(tick);
     svg.append(
       element("line", { class: "axis", x1: left, x2: width, y1: at, y2: at }),
-      element("text", { x: left - 6, y: at + 4, "text-anchor": "end" }, digits((share * most) / 1e3, 2)));
+      element("text", { x: left - 6, y: at + 4, "text-anchor": "end" }, String(Number((tick / 1e3).toPrecision(3)))));
   }
   shown.forEach((call, index) => {
     const x = left + index * each;
@@ -265,7 +273,7 @@ function drawCalls() {
       bar(kind, at, at + took);
       at += took;
     }
-    if (call.budget > call.used) bar(LEFT, call.used, Math.min(call.budget, most));
+    if (inSight(call.budget) && call.budget > call.used) bar(LEFT, call.used, Math.min(call.budget, most));
     column.append(element("rect", { class: "target", x, y: top, width: each, height: height - top }));
     svg.append(column);
     if (inSight(call.budget)) {
@@ -273,6 +281,11 @@ function drawCalls() {
     }
     if (index % 10 === 0) svg.append(element("text", { x, y: height + 14 }, call.number));
   });
+  const above = budgets.filter((budget) => budget > 0 && !inSight(budget));
+  if (above.length > 0) {
+    svg.append(element("text", { class: "note", x: width, y: top + 4, "text-anchor": "end" },
+      `above the chart: budgets of ${time(Math.max(...above))}`));
+  }
   box.replaceChildren(svg);
   const last = Math.max(0, calls.length - callsShown());
   const range = byId("calls-first");
@@ -301,7 +314,7 @@ function showCall(index) {
   byId("call-about").replaceChildren(
     element("h3", {}, `Call ${call.number}: ${time(call.used)}, ${call.progress ?? "unfinished"}`),
     element("p", {}, `Budget: ${budget}. ${steps[0].toUpperCase()}${steps.slice(1)}. ` +
-      `Began ${ms(call.start)} after profiling did.`),
+      `It began ${ms(call.start)} after profiling.`),
     element("table", {}, element("tbody", {},
       ...rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell)))),
       ...(rest === null ? [] : [element("tr", { class: rest < 0 ? "over" : "" },

@@ -110,6 +110,12 @@ function costTable(phase) {
   return [element("h3", {}, heading), element("div", { class: "scroll", tabindex: 0, "aria-label": heading }, table)];
 }
 
+// Where in `all` the one is whose number is nearest: some are left out.
+function nearest(all, number) {
+  const distances = all.map((one) => Math.abs(one.number - number));
+  return distances.indexOf(Math.min(...distances));
+}
+
 // One step.
 
 const steps = data.steps.map((step) => ({ ...step, time: Math.max(0, ...step.runs.map((run) => run[3] + run[4])) }));
@@ -211,9 +217,7 @@ function stepsSection() {
   byId("step-before").onclick = () => showStep(chosenStep - 1);
   byId("step-after").onclick = () => showStep(chosenStep + 1);
   byId("step-number").onchange = (event) => {
-    const wanted = Number(event.target.value);
-    const nearest = steps.map((step) => Math.abs(step.number - wanted));
-    showStep(nearest.indexOf(Math.min(...nearest)));
+    showStep(nearest(steps, Number(event.target.value)));
   };
   const decodes = steps.filter((step) => step.phase === "decode");
   byId("step-slowest").hidden = decodes.length === 0;
@@ -291,7 +295,7 @@ function drawCalls() {
   const range = byId("calls-first");
   range.max = last;
   range.value = firstCall;
-  range.closest(".controls").hidden = last === 0;
+  byId("calls-range").hidden = last === 0;
   byId("calls-before").disabled = firstCall === 0;
   byId("calls-after").disabled = firstCall >= last;
   markCall();
@@ -305,8 +309,10 @@ function markCall() {
 
 function showCall(index) {
   chosenCall = index;
+  if (index < firstCall || index >= firstCall + callsShown()) moveCalls(index);
   markCall();
   const call = calls[index];
+  byId("call-number").value = call.number;
   const budget = call.budget !== null ? time(call.budget) : call.pieces !== null ? plural(call.pieces, "piece") : "to the end of the step";
   const rows = call.parts.map(({ kind, took }) => [kind.name, time(took), percent(took / call.used)]);
   const rest = call.budget === null ? null : call.budget - call.used;
@@ -347,6 +353,7 @@ function callsSection() {
     `out: shown are the first ones, and the longest of the rest.` : "");
   byId("calls-before").onclick = () => moveCalls(firstCall - callsShown());
   byId("calls-after").onclick = () => moveCalls(firstCall + callsShown());
+  byId("call-number").onchange = (event) => showCall(nearest(calls, Number(event.target.value)));
   byId("calls-first").oninput = (event) => moveCalls(Number(event.target.value));
   drawCalls();
   showCall(0);

@@ -123,7 +123,7 @@ fn a_profile_has_prompts_and_decoding_apart_and_its_page_appears_whole() {
         ["generate", "The dog", "-n", "4", "--ignore-eos", "--backend", "cpu", "--profile", "--profile-html"];
     let output = run(&[&arguments[..], &[path]].concat());
     let tables = stderr(&output);
-    for heading in ["prompt: 1 steps of ", "decode: 3 steps of "] {
+    for heading in ["prompt: 1 step of ", "decode: 3 steps of "] {
         assert!(tables.lines().any(|line| line.starts_with(heading)), "{tables}");
     }
     let page = std::fs::read_to_string(&file).expect("a page");

@@ -2,6 +2,9 @@
 //!
 //! Before a changed schedule runs, each of its systems is put into a wrapper that times it when [`Profile`] is on; off,
 //! that costs an atomic load. Kernels [`tally`](crate::tally) the bytes and operations of the system that calls them.
+//!
+//! Steps that read prompts and steps that only generate are counted apart: see [`Phase`]. What ran in `BeginStep` is booked
+//! after it, when the batch says which the step is.
 
 mod cost;
 #[cfg(feature = "bevy_diagnostic")]
@@ -54,7 +57,7 @@ struct Row {
 }
 
 impl Profile {
-    /// Times every run of the steps that begin from now on; with `timeline`, also keeps each one.
+    /// Times every run of the steps that begin from now on; with `timeline`, also keeps each one, up to a million.
     pub fn start(&mut self, timeline: bool) {
         self.switch.start(timeline);
     }

@@ -3,8 +3,7 @@
 use super::{Phase, Profile, SystemCost};
 
 /// What every system cost, as lines of text: on the device where it had one do something, and on the host otherwise.
-/// `bandwidth` is what reads memory at most, in bytes per second, and
-/// the last column the share of it that a system reached.
+/// `bandwidth` is what reads memory at most, in bytes per second, and the last column the share of it that a system reached.
 ///
 /// ```
 /// use std::time::Duration;
@@ -73,9 +72,11 @@ pub fn tables(profile: &Profile, bandwidth: f64) -> String {
     let with_steps = Phase::ALL.into_iter().filter(|&phase| profile.steps(phase) > 0);
     let tables = with_steps.map(|phase| {
         let steps = profile.steps(phase);
-        let seconds: f64 = profile.costs_of(phase).map(|cost| cost.seconds()).sum();
+        // A host that waits for a device has its time in this already.
+        let seconds: f64 = profile.costs_of(phase).map(|cost| cost.host.total.as_secs_f64()).sum();
         let note = if phase == Phase::Prompt { ", what was generated in the same steps included" } else { "" };
-        let heading = format!("{}: {steps} steps of {:.2} ms{note}", phase.name(), 1e3 * seconds / steps as f64);
+        let unit = if steps == 1 { "step" } else { "steps" };
+        let heading = format!("{}: {steps} {unit} of {:.2} ms{note}", phase.name(), 1e3 * seconds / steps as f64);
         format!("{heading}\n{}", table(profile.costs_of(phase), bandwidth))
     });
     tables.collect::<Vec<_>>().join("\n\n")

@@ -57,6 +57,7 @@ fn microseconds(time: Duration) -> f64 {
 fn phase(profile: &Profile, phase: Phase, bandwidth: f64) -> Value {
     let costs: Vec<SystemCost> = profile.costs_of(phase).collect();
     let total: f64 = costs.iter().map(SystemCost::seconds).sum();
+    let of_host: Duration = costs.iter().map(|cost| cost.host.total).sum();
     let rows = costs.iter().map(|cost| {
         let times = cost.times();
         json!({
@@ -66,7 +67,7 @@ fn phase(profile: &Profile, phase: Phase, bandwidth: f64) -> Value {
             "of_memory": cost.bandwidth() / bandwidth, "on_device": cost.device.count > 0,
         })
     });
-    json!({"name": phase.name(), "steps": profile.steps(phase), "total": 1e6 * total, "rows": rows.collect::<Vec<_>>()})
+    json!({"name": phase.name(), "steps": profile.steps(phase), "total": microseconds(of_host), "rows": rows.collect::<Vec<_>>()})
 }
 
 fn step(timeline: &Timeline, number: usize) -> Value {

@@ -362,7 +362,8 @@ function callsSection() {
 facts();
 data.phases.forEach((phase) => byId("costs").append(...costTable(phase)));
 if (data.phases.some((phase) => phase.rows.some((row) => row.on_device))) {
-  byId("on-device").textContent = " Systems that had a device do something stand with the device's time; the charts below have the host's.";
+  byId("on-device").textContent = " Systems that had a device do something stand with the device's time, which is once more in that of " +
+    "await_answer, where the host waits for it; the charts below have the host's time.";
 }
 stepsSection();
 callsSection();

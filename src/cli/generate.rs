@@ -311,8 +311,8 @@ fn facts(args: &Args, summary: &serde_json::Value, bandwidth: f64) -> Vec<(&'sta
         ("model", model),
         ("computed by", computes),
         ("activations", text("numerics").unwrap_or_default()),
-        ("prompt", format!("{} tokens at {:.1}/s", summary["prompt_tokens"], number("prefill_tokens_per_second"))),
-        ("generated", format!("{} tokens at {:.1}/s", summary["new_tokens"], number("decode_tokens_per_second"))),
+        ("prompt tokens", format!("{} at {:.1}/s", summary["prompt_tokens"], number("prefill_tokens_per_second"))),
+        ("new tokens", format!("{} at {:.1}/s", summary["new_tokens"], number("decode_tokens_per_second"))),
         ("ended by", text("finish_reason").unwrap_or_default()),
         ("memory is read at", format!("{:.1} GB/s", bandwidth / 1e9)),
     ]

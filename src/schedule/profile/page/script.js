@@ -9,7 +9,8 @@ const KINDS = [
   { name: "norm", colour: "norm", sets: ["MixerNorm", "MlpNorm"] },
   { name: "mixer", colour: "mixer", sets: ["Mixer"] },
   { name: "MLP", colour: "mlp", sets: ["Mlp"] },
-  { name: "head", colour: "head", sets: ["Head", "Await"] },
+  { name: "head", colour: "head", sets: ["Head"] },
+  { name: "waiting for a device", colour: "await", sets: ["Await"] },
   { name: "sampling, emitting", colour: "sample", sets: ["Constrain", "Sample", "Emit"] },
   { name: "systems in no set", colour: "host", sets: [""] },
 ];
@@ -224,8 +225,9 @@ function stepsSection() {
   byId("step-slowest").onclick = () =>
     showStep(steps.indexOf(decodes.reduce((slowest, step) => (step.time > slowest.time ? step : slowest))));
   drawStrip();
-  // The middle one of those that generate is as usual as any.
-  showStep(decodes.length > 0 ? steps.indexOf(decodes[decodes.length >> 1]) : 0);
+  // As long as half of those that generate: the usual one.
+  const usual = [...decodes].sort((a, b) => a.time - b.time)[decodes.length >> 1];
+  showStep(usual === undefined ? 0 : steps.indexOf(usual));
 }
 
 // The calls.

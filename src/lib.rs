@@ -22,7 +22,7 @@
 //! 5. `LayerPass` runs once per layer entity: norm, mixer ([`cpu::delta_net`] or [`cpu::attention`]), norm,
 //!    [`cpu::mlp`], each adding to the residual;
 //! 6. `EndStep` turns the last row of each sequence into logits ([`cpu::head`]), lets a host constrain them, picks a token
-//!    ([`sampling`]) and sends it out as a [`TokenGenerated`](world::sequence::TokenGenerated) message.
+//!    ([`sampling`]) and sends it out as a [`TokenGenerated`](world::heard::TokenGenerated) message.
 //!
 //! The table of contents of a step is [`schedule::LayerSystems`] and [`schedule::StepSystems`].
 #![deny(unsafe_code)]
@@ -48,17 +48,22 @@ pub use load::{LoadError, LoadOptions, LoadedModel, ReviveError, load};
 /// What most hosts need.
 pub mod prelude {
     pub use crate::backend::Backend;
-    pub use crate::checkpoint::{ChatMessage, Checkpoint, CheckpointError, ModelConfig};
+    pub use crate::checkpoint::{ChatMessage, ChatOptions, ChatRequest, Checkpoint, CheckpointError, ModelConfig};
     pub use crate::cpu::{Cpu, Workers};
     pub use crate::load::{LoadError, LoadOptions, LoadedModel, load};
     pub use crate::sampling::Sampling;
     pub use crate::schedule::{Budget, LayerSystems, Progress, StepSystems, advance, install};
-    pub use crate::world::limits::Limits;
-    pub use crate::world::sampler::Sampler;
-    pub use crate::world::sequence::{
-        FinishReason, Finished, HostLogits, OfModel, Prompt, Queued, Running, SequenceFinished, StopRules,
-        TokenGenerated, Tokens,
+    pub use crate::world::control::{
+        Forgetful, ForkOf, Paused, Priority, Rewind, Say, SequenceCommands, Stop, TurnsForgotten,
     };
+    pub use crate::world::conversation::{Conversation, SystemPrompt};
+    pub use crate::world::heard::{SequenceFinished, Spoken, TokenGenerated};
+    pub use crate::world::limits::Limits;
+    pub use crate::world::sampler::{Sampler, Seed};
+    pub use crate::world::sequence::{
+        FinishReason, Finished, HostLogits, Prompt, Queued, Running, SpeaksWith, StopRules, Waits,
+    };
+    pub use crate::world::tokens::Tokens;
     pub use crate::world::transcript::Transcript;
 }
 

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,6 +12,8 @@ use serde_json::{Map, Value};
 use super::error::CheckpointError;
 use super::jinja;
 use super::source::Source;
+use super::system_messages;
+use super::template_args::TemplateArgs;
 use super::tokenizer_config::TokenizerConfig;
 
 const FILE: &str = "chat_template.jinja";
@@ -32,11 +35,27 @@ impl ChatMessage {
         Self(Map::new()).with("role", role.into()).with("content", content.into())
     }
 
+    /// Who speaks, if it says so.
+    #[must_use]
+    pub fn role(&self) -> Option<&str> {
+        self.0.get("role")?.as_str()
+    }
+
+    /// What they say, if it is text.
+    #[must_use]
+    pub fn content(&self) -> Option<&str> {
+        self.0.get("content")?.as_str()
+    }
+
     /// With a further field, or another value of one: `content` may be a list of parts, for example.
     #[must_use]
     pub fn with(mut self, field: impl Into<String>, value: impl Into<Value>) -> Self {
         self.0.insert(field.into(), value.into());
         self
+    }
+
+    pub(super) fn is_system(&self) -> bool {
+        self.role() == Some("system")
     }
 }
 
@@ -57,11 +76,18 @@ pub struct ChatOptions {
     /// The functions that the assistant may call, each as the JSON object that the template expects: usually
     /// `{"type": "function", "function": {"name": …, "description": …, "parameters": …}}`. None by default.
     pub tools: Vec<Value>,
+    /// Further variables that the template knows of. None by default.
+    pub template_args: TemplateArgs,
 }
 
 impl Default for ChatOptions {
     fn default() -> Self {
-        Self { add_generation_prompt: true, enable_thinking: false, tools: Vec::new() }
+        Self {
+            add_generation_prompt: true,
+            enable_thinking: false,
+            tools: Vec::new(),
+            template_args: TemplateArgs::default(),
+        }
     }
 }
 
@@ -73,6 +99,8 @@ pub struct ChatTemplate {
     source: String,
     /// `bos_token`, `eos_token` and so on, as far as the tokenizer's configuration has them.
     tokens: Map<String, Value>,
+    /// Set when somebody was told that it refuses system messages as they were.
+    told_of_merging: OnceLock<()>,
 }
 
 impl ChatTemplate {
@@ -83,22 +111,42 @@ impl ChatTemplate {
             None => config.chat_template()?.map(|text| (config.file.clone(), text.to_owned())),
         };
         let tokens = config.named().map(|(name, text)| (name.to_owned(), text.into())).collect();
-        Ok(template.map(|(file, source)| Self { file, source, tokens }))
+        Ok(template.map(|(file, source)| Self { file, source, tokens, told_of_merging: OnceLock::new() }))
     }
 
     /// Renders a conversation.
     ///
+    /// Some templates refuse a system message that is not the first message. Where one refuses the conversation as it is,
+    /// the texts of all system messages are put into the first, a blank line between each, and that one before all others;
+    /// the first time, a warning is logged.
+    ///
     /// # Errors
     /// If the template does not compile, fails, refuses the conversation, or takes too much work.
     pub fn render(&self, messages: &[ChatMessage], options: &ChatOptions) -> Result<String, CheckpointError> {
+        let refusal = match self.render_as_they_are(messages, options) {
+            Ok(text) => return Ok(text),
+            Err(refusal) => refusal,
+        };
+        let merged = system_messages::merged(messages);
+        let Some(Ok(text)) = merged.map(|merged| self.render_as_they_are(&merged, options)) else {
+            return Err(refusal);
+        };
+        if self.told_of_merging.set(()).is_ok() {
+            tracing::warn!("{refusal}; all system messages are merged into one at the beginning");
+        }
+        Ok(text)
+    }
+
+    fn render_as_they_are(&self, messages: &[ChatMessage], options: &ChatOptions) -> Result<String, CheckpointError> {
         let tools = if options.tools.is_empty() { Value::Null } else { options.tools.clone().into() };
         let mut variables = self.tokens.clone();
+        // transformers passes this one and `tools` even where there are none, and templates ask whether they are defined.
+        variables.insert("documents".into(), Value::Null);
+        variables.extend(options.template_args.iter());
         variables.extend(
             [
                 ("messages", messages.iter().map(|message| Value::Object(message.0.clone())).collect()),
-                // transformers passes these two even where there are none, and templates ask whether they are defined.
                 ("tools", tools),
-                ("documents", Value::Null),
                 ("add_generation_prompt", options.add_generation_prompt.into()),
                 ("enable_thinking", options.enable_thinking.into()),
             ]

@@ -119,7 +119,7 @@ fn is_incomplete(bytes: &[u8]) -> bool {
 
 /// A byte-level vocabulary writes each byte as one printable character: itself where it is printable in Latin-1, the next
 /// character from U+0100 on where it is not. A token with any other character stands for its own UTF-8 text.
-fn push_token_bytes(bytes: &mut Vec<u8>, token: &str) {
+pub(super) fn push_token_bytes(bytes: &mut Vec<u8>, token: &str) {
     let start = bytes.len();
     for character in token.chars() {
         let Some(&Some(byte)) = CHARACTER_BYTES.get(character as usize) else {

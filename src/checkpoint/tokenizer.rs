@@ -102,6 +102,10 @@ impl Tokenizer {
         begins.max_by_key(|special| special.len()).and_then(|special| self.tables.id(special))
     }
 
+    pub(super) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
     /// Decodes one id after another, leaving out special tokens.
     #[must_use]
     pub fn stream(&self) -> TextStream {

@@ -24,9 +24,6 @@ use super::{bench, interrupt, model, progress};
 /// New tokens where neither `-n` nor the checkpoint says how many, and nothing else ends the text.
 const DEFAULT_NEW_TOKENS: usize = 512;
 
-/// How long a call of `advance` may take: how soon Ctrl-C is noticed in the middle of a long prompt.
-const PATIENCE: Duration = Duration::from_millis(100);
-
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// A checkpoint's directory [default: the demo in the binary]
@@ -81,7 +78,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let logits = args.logits.as_deref().map(PendingFile::create).transpose()?;
     let trace = args.trace.as_deref().map(PendingFile::create).transpose()?;
     let page = args.profile_html.as_deref().map(PendingFile::create).transpose()?;
-    let prompt = args.prompt.read()?;
+    let (prompt, chat_options) = args.prompt.read()?;
     interrupt::watch()?;
     let started = Instant::now();
     let mut checkpoint = model::open(args.model.as_deref())?;
@@ -108,7 +105,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     world.init_resource::<Rest>();
     world.add_observer(|finished: On<SequenceFinished>, mut rest: ResMut<Rest>| rest.0.clone_from(&finished.text));
     let asked = rules.max_new_tokens.filter(|_| args.max_tokens.is_some());
-    let sequence = world.spawn((prompt, sampler, rules)).id();
+    let sequence = world.spawn((prompt, chat_options, sampler, rules)).id();
     if logits.is_some() {
         // On a device they stay there otherwise.
         world.entity_mut(sequence).insert(HostLogits);
@@ -212,7 +209,7 @@ impl Run {
     /// Advances until the sequence ends, and says why it did.
     fn until_finished(&mut self, output: &mut Output) -> anyhow::Result<&'static str> {
         let mut bar = None;
-        let budget = model::budget(&mut self.world, PATIENCE);
+        let budget = model::budget(&mut self.world);
         loop {
             if interrupt::requested() {
                 bar.iter().for_each(ProgressBar::finish_and_clear);

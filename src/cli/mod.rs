@@ -13,6 +13,7 @@ mod prompt;
 mod quantize;
 mod random;
 mod sampling;
+mod template;
 
 use std::io;
 use std::process::ExitCode;

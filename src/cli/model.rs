@@ -82,10 +82,10 @@ pub(super) fn backend(world: &mut World) -> (&'static str, Option<String>) {
     ("cpu", None)
 }
 
-/// How far to go at once. A device is given whole steps, of which it has one in hand while the host reads the one before; the
-/// CPU comes back often enough to be interrupted.
-pub(super) fn budget(world: &mut World, patience: std::time::Duration) -> Budget {
-    if backend(world).0 == "gpu" { Budget::Step } else { Budget::Time(patience) }
+/// How far to go at once. A device is given whole steps, of which it has one in hand while the host reads the one before; on the
+/// CPU, Ctrl-C is to be noticed within a long chunk of a prompt.
+pub(super) fn budget(world: &mut World) -> Budget {
+    if backend(world).0 == "gpu" { Budget::Step } else { Budget::Pieces(2) }
 }
 
 /// How fast memory is read where the model of `world` is: by the CPU's threads, or copied by the device. Bytes per second.

@@ -1,7 +1,9 @@
 //! The `Mixer` set on full-attention layers: `Normed` [rows, hidden] → queries with their gates, keys and values →
 //! q/k norm and rotary positions → attention over each sequence's cache → gate → added to `Residual` [rows, hidden].
 
+use bevy_ecs::entity_disabling::Disabled;
 use bevy_ecs::prelude::*;
+use bevy_ecs::query::Allow;
 
 use super::kernels::{
     self, AttendShape, Isa, Product, add_assign, attend, matmul, rms_norm, rms_norm_in_place, rope, sigmoid_gate,
@@ -42,8 +44,8 @@ pub fn mix_with_attention(
     angles: Res<RopeAngles>,
     normed: Res<Normed<Cpu>>,
     mut residual: ResMut<Residual<Cpu>>,
-    sequences: Query<&Caches>,
-    mut caches: Query<&mut KvCache<Cpu>>,
+    sequences: Query<&Caches, Allow<Disabled>>,
+    mut caches: Query<&mut KvCache<Cpu>, Allow<Disabled>>,
     mut scratch: Local<Scratch>,
 ) {
     let (index, weights) = *layer;

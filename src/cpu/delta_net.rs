@@ -4,7 +4,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use bevy_ecs::entity_disabling::Disabled;
 use bevy_ecs::prelude::*;
+use bevy_ecs::query::Allow;
 
 use super::cache::delta_shape;
 use super::kernels::{
@@ -47,8 +49,8 @@ pub fn mix_with_delta_net(
     batch: Res<Batch>,
     normed: Res<Normed<Cpu>>,
     mut residual: ResMut<Residual<Cpu>>,
-    sequences: Query<&Caches>,
-    mut states: Query<&mut DeltaState<Cpu>>,
+    sequences: Query<&Caches, Allow<Disabled>>,
+    mut states: Query<&mut DeltaState<Cpu>, Allow<Disabled>>,
     mut scratch: Local<Scratch>,
 ) {
     let (index, net) = *layer;

@@ -3,7 +3,7 @@
 //!
 //! | set | system |
 //! |---|---|
-//! | `Admit` | [`cache::fill_caches`] |
+//! | `Admit` | [`take_back`], [`cache::fill_caches`] |
 //! | `Embed` | [`embed::embed_tokens`], [`rope::make_angles`] |
 //! | `MixerNorm` | [`norm::norm_for_mixer`] |
 //! | `Mixer` | [`delta_net::mix_with_delta_net`] or [`attention::mix_with_attention`] |
@@ -11,6 +11,7 @@
 //! | `Mlp` | [`mlp::run_mlp`] |
 //! | `Head` | [`head::compute_logits`] |
 //! | `Sample` | [`pick_tokens`] |
+//! | `Emit` | [`keep_states`] |
 
 pub mod attention;
 mod bandwidth;
@@ -44,7 +45,8 @@ pub use pack::{Matrix, Numerics, PackError, pack};
 pub use workers::{Workers, WorkersError};
 
 use crate::schedule::{
-    BeginStep, EndStep, LayerPass, LayerSystems, StepSystems, admit_queued, fill_batch, pick_tokens,
+    BeginStep, EndStep, LayerPass, LayerSystems, StepSystems, admit_queued, count_processed, fill_batch, keep_states,
+    pick_tokens, take_back,
 };
 use crate::world::activations::{Logits, Normed, Residual, Rows};
 use crate::world::storage::Storage;
@@ -82,9 +84,9 @@ pub fn add_systems(world: &mut World) {
     world.insert_resource(Logits::<Cpu>(Rows::default()));
     world.init_resource::<rope::RopeAngles>();
     world.schedule_scope(BeginStep, |_, schedule| {
-        let fill_caches = cache::fill_caches.after(admit_queued).before(fill_batch);
+        let caches = (take_back::<Cpu>, cache::fill_caches).chain().after(admit_queued).before(fill_batch);
         schedule.add_systems((
-            fill_caches.in_set(StepSystems::Admit),
+            caches.in_set(StepSystems::Admit),
             (embed::embed_tokens, rope::make_angles).in_set(StepSystems::Embed),
         ));
     });
@@ -100,6 +102,7 @@ pub fn add_systems(world: &mut World) {
         schedule.add_systems((
             head::compute_logits.in_set(StepSystems::Head),
             pick_tokens::<Cpu>.in_set(StepSystems::Sample),
+            keep_states::<Cpu>.before(count_processed).in_set(StepSystems::Emit),
         ));
     });
 }

@@ -1,7 +1,9 @@
 //! The `Embed` set: the batch's tokens → `Residual` [rows, hidden]. Before that, the step is laid out: which rows a device
 //! has, where their sequences' caches are, and what each shader must know of them.
 
+use bevy_ecs::entity_disabling::Disabled;
 use bevy_ecs::prelude::*;
+use bevy_ecs::query::Allow;
 
 use super::Gpu;
 use super::buffers::LayerStores;
@@ -18,7 +20,8 @@ use crate::world::batch::Batch;
 use crate::world::cache::{Caches, DeltaState, KvCache};
 use crate::world::model::OnModel;
 use crate::world::sampler::Sampler;
-use crate::world::sequence::{HostLogits, LogitsFrom, Tokens};
+use crate::world::sequence::{HostLogits, LogitsFrom};
+use crate::world::tokens::Tokens;
 
 /// The rows of one sequence in a step.
 pub(super) struct SpanRows<'a> {
@@ -50,10 +53,10 @@ pub fn embed_tokens(
     mut recorder: ResMut<Recorder>,
     profile: Res<Profile>,
     awaited: Res<Awaited>,
-    sequences: Query<(&Tokens, &Caches)>,
-    samplers: Query<Settings<'_>>,
-    mut kv_caches: Query<&mut KvCache<Gpu>>,
-    mut delta_states: Query<&mut DeltaState<Gpu>>,
+    sequences: Query<(&Tokens, &Caches), Allow<Disabled>>,
+    samplers: Query<Settings<'_>, Allow<Disabled>>,
+    mut kv_caches: Query<&mut KvCache<Gpu>, Allow<Disabled>>,
+    mut delta_states: Query<&mut DeltaState<Gpu>, Allow<Disabled>>,
 ) {
     let (entity, mut model) = model.into_inner();
     let model = &mut *model;
@@ -96,8 +99,8 @@ pub(super) struct LaidOut {
 pub(super) fn lay_out(
     model: &mut GpuModel,
     spans: &[Option<SpanRows<'_>>],
-    kv_caches: &mut Query<&mut KvCache<Gpu>>,
-    delta_states: &mut Query<&mut DeltaState<Gpu>>,
+    kv_caches: &mut Query<&mut KvCache<Gpu>, Allow<Disabled>>,
+    delta_states: &mut Query<&mut DeltaState<Gpu>, Allow<Disabled>>,
 ) -> LaidOut {
     let mut order: Vec<usize> = (0..spans.len()).filter(|&index| spans[index].is_some()).collect();
     order.sort_by_key(|&index| spans[index].as_ref().map(|span| span.kind));
@@ -191,16 +194,16 @@ impl GpuStep {
         model: &mut GpuModel,
         batch: &Batch,
         find: impl Fn(Entity) -> Option<(&'b Tokens, &'b Caches)>,
-        kv_caches: &mut Query<&mut KvCache<Gpu>>,
-        delta_states: &mut Query<&mut DeltaState<Gpu>>,
+        kv_caches: &mut Query<&mut KvCache<Gpu>, Allow<Disabled>>,
+        delta_states: &mut Query<&mut DeltaState<Gpu>, Allow<Disabled>>,
     ) -> Result<(), DeviceError> {
         let spans = batch.spans.iter().map(|span| {
             let (tokens, caches) = find(span.sequence)?;
             let position = batch.positions[span.rows.start] as usize;
-            let kind = match (position < tokens.prompt.len(), span.rows.len()) {
-                (true, _) => Kind::Prompt,
-                (false, 1) => Kind::Single,
-                (false, _) => Kind::Again,
+            let kind = match (tokens.is_spoken(position), span.rows.len()) {
+                (false, _) => Kind::Prompt,
+                (true, 1) => Kind::Single,
+                (true, _) => Kind::Again,
             };
             Some(SpanRows { caches, tokens: batch.tokens[span.rows.clone()].to_vec(), position, kind })
         });
@@ -228,8 +231,8 @@ impl GpuStep {
         &mut self,
         model: Entity,
         batch: &Batch,
-        sequences: &Query<(&Tokens, &Caches)>,
-        samplers: &Query<Settings<'_>>,
+        sequences: &Query<(&Tokens, &Caches), Allow<Disabled>>,
+        samplers: &Query<Settings<'_>, Allow<Disabled>>,
     ) -> bool {
         let Some(ahead) = &self.ahead else { return false };
         let same = |(span, row): (&crate::world::batch::Span, &super::step::AheadRow)| {

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
+use bevy_ecs::entity_disabling::Disabled;
 use bevy_ecs::prelude::*;
+use bevy_ecs::query::Allow;
 
 use super::Gpu;
 use super::context::DeviceError;
@@ -23,10 +25,11 @@ use crate::world::cursor::{Cursor, HeadPiece};
 use crate::world::limits::CacheCost;
 use crate::world::model::OnModel;
 use crate::world::sampler::Sampler;
-use crate::world::sequence::{HostLogits, LogitsFrom, Queued, Running, Tokens};
+use crate::world::sequence::{HostLogits, LogitsFrom, Queued, Running};
+use crate::world::tokens::Tokens;
 
 /// What the end of a step asks of a sequence.
-type Picker<'w> = (&'w mut Sampler, &'w Tokens, &'w Running, &'w Caches, Has<HostLogits>, Has<LogitsFrom>);
+type Picker<'w> = (&'w mut Sampler, &'w Tokens, Option<&'w Running>, &'w Caches, Has<HostLogits>, Has<LogitsFrom>);
 
 /// Sequences that take part in steps, or wait to.
 type Unended = Or<(With<Running>, With<Queued>)>;
@@ -39,10 +42,10 @@ pub fn compute_logits(
     mut step: ResMut<GpuStep>,
     mut recorder: ResMut<Recorder>,
     mut awaited: ResMut<Awaited>,
-    mut sequences: Query<Picker<'_>>,
+    mut sequences: Query<Picker<'_>, Allow<Disabled>>,
     others: Query<(), Unended>,
-    mut kv_caches: Query<&mut KvCache<Gpu>>,
-    mut delta_states: Query<&mut DeltaState<Gpu>>,
+    mut kv_caches: Query<&mut KvCache<Gpu>, Allow<Disabled>>,
+    mut delta_states: Query<&mut DeltaState<Gpu>, Allow<Disabled>>,
 ) {
     // The device is given all of a group at once, with its last slice.
     if !cursor.head().is_some_and(HeadPiece::completes_logits) {
@@ -101,7 +104,7 @@ impl End<'_> {
         model: &mut GpuModel,
         step: &mut GpuStep,
         recorder: &mut Recorder,
-        sequences: &mut Query<Picker<'_>>,
+        sequences: &mut Query<Picker<'_>, Allow<Disabled>>,
     ) -> Result<(), DeviceError> {
         let (mut device_rows, mut picking, mut logits, mut logit_rows) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -141,7 +144,7 @@ impl End<'_> {
         &self,
         step: &mut GpuStep,
         recorder: &mut Recorder,
-        sequences: &mut Query<Picker<'_>>,
+        sequences: &mut Query<Picker<'_>, Allow<Disabled>>,
     ) -> Result<(), DeviceError> {
         recorder.clear();
         let Some(ahead) = step.ahead.take() else { return Ok(()) };
@@ -161,9 +164,9 @@ impl End<'_> {
         model: &mut GpuModel,
         step: &mut GpuStep,
         recorder: &mut Recorder,
-        sequences: &mut Query<Picker<'_>>,
-        kv_caches: &mut Query<&mut KvCache<Gpu>>,
-        delta_states: &mut Query<&mut DeltaState<Gpu>>,
+        sequences: &mut Query<Picker<'_>, Allow<Disabled>>,
+        kv_caches: &mut Query<&mut KvCache<Gpu>, Allow<Disabled>>,
+        delta_states: &mut Query<&mut DeltaState<Gpu>, Allow<Disabled>>,
     ) -> Result<(), DeviceError> {
         let spans = &self.batch.spans;
         if spans.len() > MOST_PICKS || spans.len() != self.rows.len() {
@@ -172,7 +175,7 @@ impl End<'_> {
         let mut rows = Vec::new();
         for span in spans {
             let Ok((sampler, tokens, running, _, asks, all)) = sequences.get(span.sequence) else { return Ok(()) };
-            let goes_on = span.picks && tokens.generated.len() + 1 < running.room;
+            let goes_on = span.picks && running.is_some_and(|running| tokens.generated.len() + 1 < running.room);
             if !goes_on || picks_on_host(sampler, asks || all) {
                 return Ok(());
             }
@@ -232,7 +235,7 @@ pub fn await_answer(
     mut logits: ResMut<Logits<Cpu>>,
     mut tapped: MessageWriter<Tapped>,
     profile: Res<Profile>,
-    sequences: Query<(Entity, &Running)>,
+    sequences: Query<(Entity, &Running), Allow<Disabled>>,
 ) {
     if !awaited.pending {
         return;
@@ -259,7 +262,7 @@ pub fn await_answer(
         })?;
         model.recycle(pending.answer);
         step.on_host = pending.logits;
-        if cursor.head().is_some_and(HeadPiece::completes_step) {
+        if cursor.head().is_some_and(HeadPiece::is_of_last_group) {
             tapped.write_batch(step.take_taps(model));
         }
         Ok(())
@@ -303,14 +306,13 @@ pub fn pick_from_host_logits(
     _model: OnModel<&GpuModel>,
     cursor: Res<Cursor>,
     batch: Res<Batch>,
-    mut step: ResMut<GpuStep>,
+    step: Res<GpuStep>,
     logits: Res<Logits<Cpu>>,
     mut picks: ResMut<Picks>,
-    mut sequences: Query<(&mut Sampler, &Tokens)>,
+    mut sequences: Query<(&mut Sampler, &Tokens), Allow<Disabled>>,
 ) {
-    let on_host = std::mem::take(&mut step.on_host);
-    for (index, (span, row)) in cursor.logit_rows(&batch).enumerate() {
-        if on_host.contains(&index)
+    for (index, span, row) in cursor.picked_rows(&batch) {
+        if step.on_host.contains(&index)
             && span.picks_at(row)
             && let Ok((mut sampler, tokens)) = sequences.get_mut(span.sequence)
         {

@@ -2,7 +2,7 @@
 //!
 //! | set | system |
 //! |---|---|
-//! | `Admit` | [`caches::free_finished`], [`caches::fill_caches`] |
+//! | `Admit` | [`take_back`], [`caches::fill_caches`] |
 //! | `Embed` | [`embed::embed_tokens`] |
 //! | `MixerNorm` | within `Mixer` |
 //! | `Mixer` | [`layers::mix_with_delta_net`] or [`layers::mix_with_attention`] |
@@ -59,8 +59,8 @@ pub use step::{GpuStep, HostDispatch, Recorder, StepCounts, Tap, Tapped};
 
 use crate::cpu::Cpu;
 use crate::schedule::{
-    BeginStep, EndStep, LayerPass, LayerSystems, LeaveStep, PollDevice, StepSystems, admit_queued, fill_batch,
-    pick_tokens,
+    BeginStep, EndStep, LayerPass, LayerSystems, LeaveStep, PollDevice, StepSystems, admit_queued, count_processed,
+    fill_batch, keep_states, pick_tokens, take_back,
 };
 use crate::world::activations::Residual;
 use crate::world::parts::ModelParts;
@@ -114,12 +114,8 @@ pub fn add_systems(world: &mut World) {
         bevy_ecs::message::MessageRegistry::register_message::<Tapped>(world);
     }
     world.schedule_scope(BeginStep, |_, schedule| {
-        let free_finished = caches::free_finished.before(admit_queued);
-        let fill_caches = caches::fill_caches.after(admit_queued).before(fill_batch);
-        schedule.add_systems((
-            (free_finished, fill_caches).in_set(StepSystems::Admit),
-            embed::embed_tokens.in_set(StepSystems::Embed),
-        ));
+        let caches = (take_back::<Gpu>, caches::fill_caches).chain().after(admit_queued).before(fill_batch);
+        schedule.add_systems((caches.in_set(StepSystems::Admit), embed::embed_tokens.in_set(StepSystems::Embed)));
     });
     world.schedule_scope(LayerPass, |_, schedule| {
         schedule.add_systems((
@@ -132,6 +128,7 @@ pub fn add_systems(world: &mut World) {
             head::compute_logits.in_set(StepSystems::Head),
             head::await_answer.in_set(StepSystems::Await),
             head::pick_from_host_logits.after(pick_tokens::<Cpu>).in_set(StepSystems::Sample),
+            keep_states::<Gpu>.before(count_processed).in_set(StepSystems::Emit),
         ));
     });
     world.schedule_scope(LeaveStep, |_, schedule| {

@@ -15,7 +15,8 @@ use crate::cpu::Cpu;
 use crate::schedule::{self, Budget, EndStep, StepSystems, advance};
 use crate::world::activations::Logits;
 use crate::world::limits::Limits;
-use crate::world::sequence::{Finished, LogitsFrom, Prompt, StopRules, Tokens};
+use crate::world::sequence::{Finished, LogitsFrom, Prompt, StopRules};
+use crate::world::tokens::Tokens;
 
 /// Windows that are read side by side, at most: each has caches, of 20 MB in the 0.8B shape.
 const SIDE_BY_SIDE: usize = 4;

@@ -1,21 +1,28 @@
-//! The first half of the `Admit` set: who may run. Sequences come in by the order of their arrival, as far as
-//! [`Limits`] go; what cannot run is told why.
+//! The part of the `Admit` set that says who may run. Sequences come in by priority and by the order of their arrival, as
+//! far as [`Limits`] go; what cannot run is told why, and what waits, for what.
 
 use std::collections::HashMap;
 
+use bevy_ecs::entity_disabling::Disabled;
 use bevy_ecs::prelude::*;
-use bevy_ecs::query::QueryData;
+use bevy_ecs::query::{Allow, QueryData};
 
-use super::finish::finish;
-use super::prompt;
-use crate::checkpoint::{ChatTemplate, ModelConfig, Tokenizer};
+use super::finish::{finish_later, forget};
+use super::prompt::TextSide;
+use crate::checkpoint::{ChatMessage, ChatOptions, ChatTemplate, ModelConfig, Tokenizer};
+use crate::sampling::Sampling;
 use crate::world::cache::{Caches, OfLayer, OfSequence};
+use crate::world::control::{ForkOf, Paused, Priority};
+use crate::world::conversation::{Conversation, SystemPrompt};
 use crate::world::layer::LayerIndex;
 use crate::world::limits::{CacheCost, Limits};
 use crate::world::model::{GenerationDefaults, Unavailable};
 use crate::world::refusal::Refusal;
-use crate::world::sampler::Sampler;
-use crate::world::sequence::{Admitted, Arrival, FinishReason, OfModel, Prompt, Queued, Running, StopRules, Tokens};
+use crate::world::sampler::{Sampler, Seed};
+use crate::world::sequence::{
+    Admitted, Arrival, FinishReason, Finished, Prompt, Queued, Running, SpeaksWith, StopRules, Waits,
+};
+use crate::world::tokens::Tokens;
 use crate::world::transcript::Transcript;
 
 /// What admission asks of a model.
@@ -26,7 +33,7 @@ pub struct Model {
     defaults: &'static GenerationDefaults,
     cost: &'static CacheCost,
     tokenizer: Option<&'static Tokenizer>,
-    chat_template: Option<&'static ChatTemplate>,
+    template: Option<&'static ChatTemplate>,
     children: &'static Children,
     unavailable: Has<Unavailable>,
 }
@@ -37,145 +44,293 @@ pub struct Model {
 pub struct Waiting {
     entity: Entity,
     arrival: &'static Arrival,
-    prompt: &'static Prompt,
+    priority: Option<&'static Priority>,
+    prompt: Option<&'static Prompt>,
+    system: Option<&'static SystemPrompt>,
+    conversation: Option<&'static mut Conversation>,
+    options: Option<&'static ChatOptions>,
     tokens: &'static mut Tokens,
     rules: &'static StopRules,
-    of_model: Option<&'static OfModel>,
+    speaks_with: Option<&'static SpeaksWith>,
     has_sampler: Has<Sampler>,
+    sampling: Option<&'static Sampling>,
+    seed: Option<&'static Seed>,
     has_transcript: Has<Transcript>,
+    caches: Option<&'static Caches>,
 }
 
 /// What is asked of a sequence that was let in and is queued again.
-type Again<'w> = (Entity, &'w Admitted, &'w mut Tokens, Has<Running>, Option<&'w Caches>);
+type Again<'w> = (Entity, &'w Admitted, &'w mut Tokens, Has<Running>, Has<Finished>, Option<&'w Caches>);
 
-/// Ends the sequences whose model is no more, and looks at those that are queued again: a clone, which a
-/// [`Prompt`] queues like any other, goes on where the original was; one that was let in itself is told no.
+/// Sequences that are neither in nor out: a host has taken their marker away.
+type Astray = (Without<Running>, Without<Queued>, Without<Finished>);
+
+/// Ends the sequences whose model is no more, and looks at those that are queued again: a clone, which a [`Prompt`] queues like
+/// any other, goes on where the original was. Those that have nothing left to read though they are to go on read again.
 pub fn settle(
     mut commands: Commands,
-    running: Query<(Entity, &Running)>,
+    running: Query<(Entity, &Running, &Tokens, Option<&Caches>), Without<Queued>>,
     models: Query<(), With<ModelConfig>>,
     mut again: Query<Again, With<Queued>>,
+    astray: Query<Entity, (With<Admitted>, Astray)>,
 ) {
-    for (sequence, admitted, mut tokens, is_running, caches) in &mut again {
-        if admitted.0 == sequence {
-            finish(&mut commands, sequence, FinishReason::Refused(Refusal::AlreadyBegun), String::new());
-        } else if is_running && caches.is_none_or(RelationshipTarget::is_empty) {
+    for (sequence, admitted, mut tokens, is_running, is_finished, caches) in &mut again {
+        let has_caches = caches.is_some_and(|caches| !caches.is_empty());
+        if !has_caches {
             // Cloned without its caches: it reads again.
             tokens.processed = 0;
-            commands.entity(sequence).remove::<(Running, Admitted)>();
+        }
+        if is_finished || is_running && has_caches {
+            let admitted = Admitted { sequence, model: admitted.model };
+            commands.entity(sequence).remove::<Queued>().insert(admitted);
         } else {
-            commands.entity(sequence).remove::<Queued>().insert(Admitted(sequence));
+            commands.entity(sequence).remove::<(Running, Admitted)>();
         }
     }
-    for (sequence, _) in running.iter().filter(|(_, running)| !models.contains(running.model)) {
-        finish(&mut commands, sequence, FinishReason::ModelDespawned, String::new());
+    for sequence in &astray {
+        commands.entity(sequence).remove::<Admitted>().insert(Queued);
+    }
+    for (sequence, running, tokens, caches) in &running {
+        if !models.contains(running.model) {
+            finish_later(&mut commands, sequence, FinishReason::ModelDespawned);
+        } else if tokens.unread().next().is_none()
+            || caches.is_none_or(RelationshipTarget::is_empty) && tokens.processed > 0
+        {
+            // What came of its last row was lost.
+            commands.entity(sequence).queue(|mut sequence: EntityWorldMut| super::read_again(&mut sequence));
+        }
     }
 }
 
+/// Memory that caches take, of a model or of all.
+#[derive(Clone, Copy, Default)]
+struct Used {
+    sequences: usize,
+    states: usize,
+    blocks: u64,
+    bytes: u64,
+}
+
+impl Used {
+    fn add(&mut self, other: Self) {
+        self.sequences += other.sequences;
+        self.states += other.states;
+        self.blocks = self.blocks.saturating_add(other.blocks);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+
+    fn subtract(&mut self, other: Self) {
+        self.sequences = self.sequences.saturating_sub(other.sequences);
+        self.states = self.states.saturating_sub(other.states);
+        self.blocks = self.blocks.saturating_sub(other.blocks);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
+}
+
+/// What the caches of a sequence take, if they hold this many positions.
+pub(super) fn claim(cost: &CacheCost, positions: usize, kept_states: usize) -> u64 {
+    cost.of(positions).saturating_add(cost.fixed.saturating_mul(kept_states as u64))
+}
+
+/// Sequences with caches, at rest or taking part in steps, disabled ones included.
+type Holding<'w> = (Entity, &'w Admitted, &'w Arrival, &'w Tokens, Has<Running>, Has<Conversation>);
+
 /// Gives queued sequences their cache entities, one per layer, or refuses them. What is in a cache is the backend's
-/// business: it fills in those that are new.
+/// business: it fills in those that are new. Where there is no room, sequences at rest give up theirs.
 pub fn admit_queued(
     mut commands: Commands,
     limits: Res<Limits>,
     models: Query<Model>,
     layers: Query<Entity, With<LayerIndex>>,
-    running: Query<(&Running, &Tokens), Without<Queued>>,
-    mut queued: Query<Waiting, With<Queued>>,
+    holding: Query<Holding, (With<Caches>, Without<Queued>, Allow<Disabled>)>,
+    mut queued: Query<Waiting, (With<Queued>, Without<ForkOf>, Without<Paused>)>,
     mut warned: Local<bool>,
 ) {
-    if models.is_empty() {
-        if !queued.is_empty() && !std::mem::replace(&mut *warned, true) {
-            tracing::warn!("a sequence waits for a model, and there is none: `loquent::load` brings one");
-        }
+    if queued.is_empty() {
         return;
     }
-    let claim = |(running, tokens): (&Running, &Tokens)| {
-        models.get(running.model).map_or(0, |model| model.cost.of(tokens.len()))
-    };
-    let mut count = running.iter().count();
-    // Of each model, the sequences that run and the blocks that they have.
-    let mut used: HashMap<Entity, (usize, u64)> = HashMap::new();
-    for (running, tokens) in &running {
-        let (sequences, blocks) = used.entry(running.model).or_default();
-        *sequences += 1;
-        *blocks += models.get(running.model).map_or(0, |model| model.cost.blocks(tokens.len()));
+    if models.is_empty() {
+        if !std::mem::replace(&mut *warned, true) {
+            tracing::warn!("a sequence waits for a model, and there is none: `loquent::load` brings one");
+        }
+        queued.iter().for_each(|sequence| _ = commands.entity(sequence.entity).insert(Waits::ForModel));
+        return;
     }
-    let mut bytes = running.iter().map(claim).fold(0, u64::saturating_add);
+    let kept = |is_conversation: bool| if is_conversation { limits.kept_states } else { 0 };
+    let mut all = Used::default();
+    let mut of_model: HashMap<Entity, Used> = HashMap::new();
+    let mut at_rest = Vec::new();
+    for (entity, admitted, arrival, tokens, runs, talks) in &holding {
+        let Ok(model) = models.get(admitted.model) else { continue };
+        let positions = if runs { tokens.len() } else { tokens.processed };
+        let used = Used {
+            sequences: usize::from(runs),
+            states: 1 + kept(talks),
+            blocks: model.cost.blocks(positions),
+            bytes: claim(model.cost, positions, kept(talks)),
+        };
+        all.add(used);
+        of_model.entry(admitted.model).or_default().add(used);
+        if !runs {
+            at_rest.push((*arrival, entity, admitted.model, used));
+        }
+    }
+    at_rest.sort_unstable_by_key(|&(arrival, entity, ..)| std::cmp::Reverse((arrival, entity)));
     let mut waiting: Vec<_> = queued.iter_mut().collect();
-    waiting.sort_unstable_by_key(|sequence| (*sequence.arrival, sequence.entity));
-    for mut sequence in waiting {
-        if count >= limits.running.max(1) {
+    waiting.sort_unstable_by_key(|sequence| {
+        let priority = sequence.priority.copied().unwrap_or_default();
+        (std::cmp::Reverse(priority), *sequence.arrival, sequence.entity)
+    });
+    let mut waiting = waiting.into_iter();
+    let mut held_back = None;
+    for mut sequence in waiting.by_ref() {
+        if all.sequences >= limits.running.max(1) {
+            held_back = Some((sequence.entity, Waits::ForTurn));
             break;
         }
-        if choose(&models, sequence.of_model).is_ok_and(|model| model.unavailable) {
-            continue;
-        }
-        let begun = choose(&models, sequence.of_model).and_then(|model| Ok((begin(&model, &mut sequence)?, model)));
+        let model = match choose(&models, sequence.speaks_with) {
+            Ok(model) if model.unavailable => {
+                commands.entity(sequence.entity).insert(Waits::ForModel);
+                continue;
+            }
+            chosen => chosen,
+        };
+        let begun = model.and_then(|model| Ok((begin(&model, &mut sequence)?, model)));
         let (begun, model) = match begun {
             Ok(begun) => begun,
             Err(refusal) => {
-                finish(&mut commands, sequence.entity, FinishReason::Refused(refusal), String::new());
+                finish_later(&mut commands, sequence.entity, FinishReason::Refused(refusal));
                 continue;
             }
         };
-        let needed = model.cost.of(sequence.tokens.len()).saturating_add(model.cost.block);
-        if let Some(limit) = limits.cache_bytes
-            && bytes.saturating_add(needed) > limit
+        let kept = kept(sequence.conversation.is_some());
+        let bytes = claim(model.cost, sequence.tokens.len(), kept).saturating_add(model.cost.block);
+        let blocks = model.cost.blocks(sequence.tokens.len()).saturating_add(1);
+        let needed = Used { sequences: 1, states: 1 + kept, blocks, bytes };
+        let fits = |all: &Used, of_model: &HashMap<Entity, Used>| {
+            let used = of_model.get(&model.entity).copied().unwrap_or_default();
+            let limit = limits.cache_bytes.unwrap_or(u64::MAX);
+            (
+                all.bytes.saturating_add(bytes) <= limit,
+                used.states.saturating_add(needed.states) <= model.cost.most_sequences
+                    && used.blocks.saturating_add(blocks) <= model.cost.most_blocks,
+            )
+        };
+        // Whoever has said nothing for longest forgets first.
+        while fits(&all, &of_model) != (true, true)
+            && let Some(index) =
+                at_rest.iter().rposition(|&(_, _, of, _)| !fits(&all, &of_model).0 || of == model.entity)
         {
-            if count > 0 {
+            let (_, resting, of, used) = at_rest.remove(index);
+            all.subtract(used);
+            of_model.entry(of).or_default().subtract(used);
+            commands.entity(resting).queue(|mut sequence: EntityWorldMut| forget(&mut sequence));
+        }
+        match fits(&all, &of_model) {
+            (true, true) => {}
+            (false, _) if all.sequences > 0 => {
+                held_back = Some((sequence.entity, Waits::ForMemory { needed: bytes }));
                 break;
             }
-            finish(&mut commands, sequence.entity, FinishReason::CacheFull { needed, limit }, String::new());
-            continue;
-        }
-        let (sequences, blocks) = used.entry(model.entity).or_default();
-        let needed_blocks = model.cost.blocks(sequence.tokens.len()).saturating_add(1);
-        if *sequences >= model.cost.most_sequences || blocks.saturating_add(needed_blocks) > model.cost.most_blocks {
-            if *sequences > 0 {
+            (true, _) if of_model.get(&model.entity).is_some_and(|used| used.sequences > 0) => {
                 // Those that run make room when they end; another model may have some.
+                commands.entity(sequence.entity).insert(Waits::ForMemory { needed: bytes });
                 continue;
             }
-            let limit = model.cost.block.saturating_mul(model.cost.most_blocks);
-            finish(&mut commands, sequence.entity, FinishReason::CacheFull { needed, limit }, String::new());
-            continue;
+            (within_bytes, _) => {
+                let limit = limits.cache_bytes.filter(|_| !within_bytes);
+                let limit = limit.unwrap_or(model.cost.block.saturating_mul(model.cost.most_blocks));
+                finish_later(&mut commands, sequence.entity, FinishReason::CacheFull { needed: bytes, limit });
+                continue;
+            }
         }
-        (*sequences, *blocks) = (*sequences + 1, *blocks + needed_blocks);
-        (count, bytes) = (count + 1, bytes.saturating_add(needed));
-        for layer in model.children.iter().filter(|&child| layers.contains(child)) {
-            commands.spawn((OfSequence(sequence.entity), OfLayer(layer)));
+        all.add(needed);
+        of_model.entry(model.entity).or_default().add(needed);
+        if sequence.caches.is_none_or(RelationshipTarget::is_empty) {
+            for layer in model.children.iter().filter(|&child| layers.contains(child)) {
+                commands.spawn((OfSequence(sequence.entity), OfLayer(layer)));
+            }
         }
         let mut entity = commands.entity(sequence.entity);
-        entity.remove::<Queued>().insert((Admitted(sequence.entity), begun));
-        if !sequence.has_sampler {
-            entity.insert(Sampler::new(model.defaults.sampling.clone(), 0).unwrap_or_default());
+        let admitted = Admitted { sequence: sequence.entity, model: model.entity };
+        entity.remove::<(Queued, Waits)>().insert((admitted, begun.running));
+        if let Some(conversation) = begun.conversation {
+            entity.insert(conversation);
+        }
+        if let Some(sampler) = begun.sampler {
+            entity.insert(sampler);
         }
         if let (false, Some(tokenizer)) = (sequence.has_transcript, model.tokenizer) {
             entity.insert(Transcript::new(tokenizer.stream(), sequence.rules.stop_texts.clone()));
         }
     }
+    if let Some((sequence, why)) = held_back {
+        commands.entity(sequence).insert(why);
+        waiting.for_each(|sequence| _ = commands.entity(sequence.entity).insert(why));
+    }
 }
 
 /// The model that a sequence names, or the only one.
-fn choose<'a>(models: &'a Query<Model>, named: Option<&OfModel>) -> Result<ModelItem<'a, 'a>, Refusal> {
+fn choose<'a>(models: &'a Query<Model>, named: Option<&SpeaksWith>) -> Result<ModelItem<'a, 'a>, Refusal> {
     match named {
-        Some(&OfModel(model)) => models.get(model).map_err(|_| Refusal::NoSuchModel(model)),
+        Some(&SpeaksWith(model)) => models.get(model).map_err(|_| Refusal::NoSuchModel(model)),
         None => models.single().map_err(|_| Refusal::ModelNotNamed { models: models.iter().count() }),
     }
 }
 
-/// Reads the prompt, unless the sequence comes back to the queue and has its tokens, and says what it goes by: its own
-/// rules before the model's.
-fn begin(model: &ModelItem<'_, '_>, sequence: &mut WaitingItem<'_, '_>) -> Result<Running, Refusal> {
+/// What a sequence goes by once it is let in.
+struct Begun {
+    running: Running,
+    conversation: Option<Conversation>,
+    sampler: Option<Sampler>,
+}
+
+/// Reads the prompt, unless the sequence has its tokens already, and says what it goes by: its own rules before the model's.
+fn begin(model: &ModelItem<'_, '_>, sequence: &mut WaitingItem<'_, '_>) -> Result<Begun, Refusal> {
     let (rules, defaults) = (sequence.rules, model.defaults);
     if !rules.stop_texts.is_empty() && model.tokenizer.is_none() {
         return Err(Refusal::NoTokenizer { what: "a stop text" });
     }
+    let text = TextSide { tokenizer: model.tokenizer, template: model.template, options: sequence.options };
+    let mut conversation = None;
+    let mut only_reads = false;
     if sequence.tokens.is_empty() {
-        sequence.tokens.prompt = prompt::encode(sequence.prompt, model.tokenizer, model.chat_template)?;
+        match (sequence.prompt, sequence.system) {
+            (Some(Prompt::Chat(messages)), _) => {
+                let begun = Conversation::new(messages.clone());
+                text.turn(&begun, &mut sequence.tokens)?;
+                conversation = Some(begun);
+            }
+            (Some(prompt), _) => sequence.tokens.prompt = text.prompt(prompt)?,
+            (None, Some(SystemPrompt(system))) => {
+                let begun = Conversation::new(vec![ChatMessage::new("system", system)]);
+                sequence.tokens.prompt = text.opening(&begun)?;
+                (only_reads, conversation) = (true, Some(begun));
+            }
+            (None, None) => return Err(Refusal::EmptyPrompt),
+        }
+    } else if let Some(current) = &sequence.conversation {
+        // Read again before anything was said.
+        only_reads = current.turns() == 0;
     }
-    let wanted = rules.max_new_tokens.or(defaults.max_new_tokens).unwrap_or(usize::MAX);
-    let room = Refusal::room(&sequence.tokens.prompt, wanted, model.config)?;
-    let usual = if sequence.prompt.is_chat() { &defaults.chat_end_tokens } else { &defaults.end_tokens };
-    let end_tokens = rules.end_tokens.as_ref().unwrap_or(usual).clone();
-    Ok(Running { model: model.entity, room, end_tokens })
+    let wanted = if only_reads { Some(0) } else { rules.max_new_tokens.or(defaults.max_new_tokens) };
+    let room = Refusal::room(&sequence.tokens.prompt, wanted.unwrap_or(usize::MAX), model.config)?;
+    let is_chat = conversation.is_some() || sequence.conversation.is_some();
+    let usual = if is_chat { &defaults.chat_end_tokens } else { &defaults.end_tokens };
+    let sampler = match (sequence.has_sampler, sequence.sampling) {
+        (true, _) => None,
+        (false, None) => Some(Sampler::new(defaults.sampling.clone(), 0).unwrap_or_default()),
+        (false, Some(sampling)) => {
+            let seed = sequence.seed.copied().unwrap_or_default();
+            Some(Sampler::new(sampling.clone(), seed.0).map_err(|error| Refusal::Sampling(error.to_string()))?)
+        }
+    };
+    let running = Running {
+        model: model.entity,
+        room,
+        is_full_then: wanted.is_none_or(|wanted| room < wanted),
+        only_reads,
+        end_tokens: rules.end_tokens.as_ref().unwrap_or(usual).clone(),
+    };
+    Ok(Begun { running, conversation, sampler })
 }

@@ -4,14 +4,17 @@ use bevy_ecs::prelude::*;
 
 use super::awaited::Awaited;
 use super::budget::{Budget, Meter};
+use super::pace::{HEAD_SLICE, Pace, Piece, Work};
 use super::profile;
 use super::sets::{BeginStep, EndStep, LayerPass, LeaveStep, PollDevice};
 use crate::checkpoint::ModelConfig;
 use crate::world::batch::Batch;
-use crate::world::cursor::{Cursor, HeadPiece};
+use crate::world::control::{ForkOf, Paused, Say};
+use crate::world::cursor::{Cursor, Cut, HeadPiece};
 use crate::world::layer::{ActiveLayer, LayerIndex};
 use crate::world::model::{ActiveModel, Unavailable};
-use crate::world::sequence::{Queued, Running, Tokens};
+use crate::world::sequence::{Finished, Queued, Running};
+use crate::world::tokens::Tokens;
 
 /// Where [`advance`] left off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +26,13 @@ pub enum Progress {
     Suspended,
     /// A device has been told what to do and has not answered yet: there is nothing to do before it has.
     Waiting,
-    /// A step is done: every sequence in its batch has moved on.
+    /// A step is done, or several in a budget of time: every sequence in their batches has moved on.
     StepDone,
 }
 
-/// Takes the world's sequences one step further: admits what is queued, passes over every layer of the model whose turn
-/// it is, and picks the next tokens; or stops within the step when `budget` is spent. What is computed does not depend on
-/// where it was cut.
+/// Takes the world's sequences further: admits what is queued, passes over every layer of the model whose turn it is, and
+/// picks the next tokens; a step, or as much of one or as many as the `budget` allows. What is computed does not depend on where
+/// it was cut.
 ///
 /// A world without a model is [`Progress::Idle`]: what is queued waits for one to be loaded.
 pub fn advance(world: &mut World, budget: Budget) -> Progress {
@@ -41,8 +44,27 @@ pub fn advance(world: &mut World, budget: Budget) -> Progress {
 fn advance_within(world: &mut World, budget: Budget) -> Progress {
     let mut awaited = world.resource_mut::<Awaited>();
     awaited.may_wait = budget == Budget::Step;
-    let awaited = *awaited;
     let mut meter = Meter::new(budget, awaited.piece);
+    world.resource_mut::<Pace>().piece = meter.piece();
+    let mut done = false;
+    loop {
+        match go_on(world, &mut meter) {
+            Progress::StepDone if meter.outlasts_steps() => {
+                done = true;
+                if meter.is_spent(world.resource::<Pace>().expected(Piece::Begin, Work::default())) {
+                    return Progress::StepDone;
+                }
+            }
+            // What came of the steps before is for the host to look at first.
+            Progress::Idle if done => return Progress::StepDone,
+            progress => return progress,
+        }
+    }
+}
+
+/// To the end of the step, or as far as the budget and a device allow.
+fn go_on(world: &mut World, meter: &mut Meter) -> Progress {
+    let awaited = *world.resource::<Awaited>();
     if awaited.busy && !awaited.may_wait {
         world.run_schedule(PollDevice);
         let awaited = world.resource::<Awaited>();
@@ -55,23 +77,30 @@ fn advance_within(world: &mut World, budget: Budget) -> Progress {
         leave_step(world);
     }
     if *world.resource::<Cursor>() == Cursor::Begin {
+        meter.lap();
         world.run_schedule(BeginStep);
         profile::begin_step(world);
-        if world.resource::<Batch>().is_empty() {
+        let batch = world.resource::<Batch>();
+        let work = Work { rows: batch.len(), depth: batch.positions.iter().map(|&position| position as usize).sum() };
+        if work.rows == 0 {
             return if is_waited_for(world) { Progress::StepDone } else { Progress::Idle };
         }
+        let mut pace = world.resource_mut::<Pace>();
+        pace.work = work;
+        pace.record(Piece::Begin, Work::default(), meter.lap());
         world.insert_resource(Cursor::Layer(0));
     }
-    let Some((layers, vocab_size)) = active_model(world) else { return Progress::Idle };
+    let Some(active) = active_model(world) else { return Progress::Idle };
     if let Cursor::Layer(next) = *world.resource::<Cursor>() {
-        if !pass_over_layers(world, &layers, next, &mut meter) {
+        if !pass_over_layers(world, &active, next, meter) {
             world.run_schedule(LeaveStep);
             return Progress::Suspended;
         }
         let wanted = world.resource::<Batch>().logit_rows().count();
-        world.insert_resource(Cursor::Head(HeadPiece::first(wanted, meter.head_slice(), vocab_size)));
+        let cut = active.cut(world, meter, wanted);
+        world.insert_resource(Cursor::Head(HeadPiece::first(wanted, active.vocab_size, cut)));
     }
-    run_head(world, &mut meter)
+    run_head(world, &active, meter)
 }
 
 /// Gives up the step in hand, if there is one: what it computed is lost, and the next one begins where it did.
@@ -81,50 +110,125 @@ pub fn leave_step(world: &mut World) {
     world.insert_resource(Awaited { piece, ..Awaited::default() });
 }
 
-/// The layer entities of the step's model in order, and its vocabulary's size.
-fn active_model(world: &mut World) -> Option<(Vec<Entity>, usize)> {
-    let mut models = world.query_filtered::<(&Children, &ModelConfig), With<ActiveModel>>();
-    let (children, config) = models.single(world).ok()?;
-    let is_layer = |&child: &Entity| world.get::<LayerIndex>(child).is_some();
-    Some((children.iter().filter(is_layer).collect(), config.vocab_size))
+/// The model of the step in hand.
+struct Active {
+    model: Entity,
+    /// In order, with what says which of them are alike.
+    layers: Vec<(Entity, Piece)>,
+    vocab_size: usize,
+}
+
+fn active_model(world: &mut World) -> Option<Active> {
+    let mut models = world.query_filtered::<(Entity, &Children, &ModelConfig), With<ActiveModel>>();
+    let (model, children, config) = models.single(world).ok()?;
+    let layers = children.iter().filter_map(|child| {
+        let layer = world.get_entity(child).ok()?;
+        layer.contains::<LayerIndex>().then(|| (child, Piece::Layer(model, layer.archetype().id())))
+    });
+    Some(Active { model, layers: layers.collect(), vocab_size: config.vocab_size })
+}
+
+impl Active {
+    /// How much of the end of the step a piece may have.
+    fn cut(&self, world: &World, meter: &Meter, rows: usize) -> Cut {
+        /// Slices are whole panels of any kernel, and long enough that what surrounds them costs little.
+        const LEAST: usize = 1024;
+        if meter.is_unlimited() {
+            return Cut::Whole;
+        }
+        let pace = world.resource::<Pace>();
+        let (rows, slice) = (Work { rows, depth: 0 }, HEAD_SLICE / rows.clamp(1, HEAD_SLICE / LEAST));
+        let Some(expected) = pace.expected(Piece::Head(self.model), rows) else {
+            return Cut::Slices { head: slice, picks: 1 };
+        };
+        let Some(limit) = pace.piece else { return Cut::Slices { head: HEAD_SLICE, picks: usize::MAX } };
+        let head = (HEAD_SLICE as f64 * limit.as_secs_f64() / expected.max(1e-9)) as usize;
+        let picks = pace.expected(Piece::Pick(self.model), Work { rows: 1, depth: 0 });
+        let picks = picks.map_or(1, |expected| (limit.as_secs_f64() / expected.max(1e-9)) as usize);
+        Cut::Slices { head: (head / LEAST * LEAST).clamp(LEAST, 16 * HEAD_SLICE), picks: picks.max(1) }
+    }
+
+    /// What a piece of the end of the step is expected to take.
+    fn expected(&self, world: &World, piece: &HeadPiece) -> Option<f64> {
+        let pace = world.resource::<Pace>();
+        let rows = Work { rows: piece.rows(), depth: 0 };
+        let head = pace.expected(Piece::Head(self.model), rows);
+        let pick = pace.expected(Piece::Pick(self.model), Work { rows: 1, depth: 0 });
+        let head = head.map(|slice| slice * piece.slice().len() as f64 / HEAD_SLICE as f64);
+        Some(head.filter(|_| piece.rows() > 0).unwrap_or(0.0) + pick.unwrap_or(0.0) * piece.picks().len() as f64)
+    }
+
+    /// Notes what it took.
+    fn record(&self, world: &mut World, piece: &HeadPiece, took: f64) {
+        let mut pace = world.resource_mut::<Pace>();
+        match (piece.slice().len(), piece.picks().len()) {
+            _ if piece.rows() == 0 => {}
+            (slice @ 1.., 0) => {
+                let took = took * HEAD_SLICE as f64 / slice as f64;
+                pace.record(Piece::Head(self.model), Work { rows: piece.rows(), depth: 0 }, took);
+            }
+            (0, picks @ 1..) => {
+                pace.record(Piece::Pick(self.model), Work { rows: 1, depth: 0 }, took / picks as f64);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Whether a step that had nothing to compute leaves something for the next one.
 fn is_waited_for(world: &mut World) -> bool {
-    let runs =
-        world.query_filtered::<&Tokens, With<Running>>().iter(world).any(|tokens| tokens.unread().next().is_some());
+    let mut running = world.query_filtered::<&Tokens, (With<Running>, Without<Paused>)>();
+    if running.iter(world).any(|tokens| tokens.unread().next().is_some()) {
+        return true;
+    }
     let mut models = world.query_filtered::<&ModelConfig, Without<Unavailable>>();
-    let has_model = models.iter(world).next().is_some();
-    runs || has_model && world.query_filtered::<(), With<Queued>>().iter(world).next().is_some()
+    if models.iter(world).next().is_none() {
+        return false;
+    }
+    let mut told = world.query_filtered::<(), (With<Say>, Without<Paused>, Without<Queued>, Without<Running>)>();
+    let mut queued = world.query_filtered::<Option<&ForkOf>, (With<Queued>, Without<Paused>)>();
+    // A fork waits for others, and is no reason to go on unless they are ready for it.
+    let is_ready = |of: &ForkOf| {
+        let tokens = world.get::<Tokens>(of.0);
+        let has_read = tokens.is_none_or(|tokens| !tokens.is_empty() && tokens.processed >= tokens.prompt.len());
+        has_read || world.get::<Finished>(of.0).is_some()
+    };
+    told.iter(world).next().is_some() || queued.iter(world).any(|of| of.is_none_or(is_ready))
 }
 
 /// Whether it came to the end.
-fn pass_over_layers(world: &mut World, layers: &[Entity], next: usize, meter: &mut Meter) -> bool {
+fn pass_over_layers(world: &mut World, active: &Active, next: usize, meter: &mut Meter) -> bool {
+    let work = world.resource::<Pace>().work;
     world.schedule_scope(LayerPass, |world, schedule| {
-        for (index, &layer) in layers.iter().enumerate().skip(next) {
-            if meter.is_spent() {
+        for (index, &(layer, piece)) in active.layers.iter().enumerate().skip(next) {
+            if meter.is_spent(world.resource::<Pace>().expected(piece, work)) {
                 world.insert_resource(Cursor::Layer(index));
                 return false;
             }
             profile::enter_layer(world, index);
+            meter.lap();
             world.entity_mut(layer).insert(ActiveLayer);
             schedule.run(world);
             world.entity_mut(layer).remove::<ActiveLayer>();
             meter.piece_done();
+            world.resource_mut::<Pace>().record(piece, work, meter.lap());
         }
         true
     })
 }
 
 /// From the logits to the end of the step, or as far as the budget and a device allow.
-fn run_head(world: &mut World, meter: &mut Meter) -> Progress {
+fn run_head(world: &mut World, active: &Active, meter: &mut Meter) -> Progress {
     world.schedule_scope(EndStep, |world, schedule| {
         loop {
-            if meter.is_spent() {
+            let Some(piece) = world.resource::<Cursor>().head().cloned() else { return Progress::StepDone };
+            if meter.is_spent(active.expected(world, &piece)) {
                 return Progress::Suspended;
             }
+            meter.lap();
             schedule.run(world);
             meter.piece_done();
+            active.record(world, &piece, meter.lap());
             match *world.resource::<Awaited>() {
                 Awaited { failed: true, .. } => {
                     leave_step(world);
@@ -133,8 +237,7 @@ fn run_head(world: &mut World, meter: &mut Meter) -> Progress {
                 Awaited { pending: true, .. } => return Progress::Waiting,
                 Awaited { .. } => {}
             }
-            let next = world.resource::<Cursor>().head().and_then(|piece| piece.next(meter.head_slice()));
-            let Some(next) = next else {
+            let Some(next) = piece.next(active.cut(world, meter, piece.rows())) else {
                 world.insert_resource(Cursor::Begin);
                 return Progress::StepDone;
             };

@@ -7,15 +7,12 @@ use std::time::{Duration, Instant};
 pub enum Budget {
     /// To the end of the step.
     Step,
-    /// As many pieces (layers, slices of the head) as are expected to fit, judged by the piece before; at least one.
+    /// As many pieces (layers, slices of the head, picks) of as many steps as are expected to fit, by what such pieces have
+    /// cost so far; at least one. A step that begins has as many rows as let a piece fit twice.
     Time(Duration),
-    /// This many pieces, at least one.
+    /// This many pieces, at least one, and not beyond the end of the step.
     Pieces(usize),
 }
-
-/// Rows of the head matrix in one piece: about as many weights as a layer of the 0.8B shape has, 16 384 × 1024 beside
-/// 21 million, so that pieces take similar times.
-const HEAD_SLICE: usize = 16_384;
 
 /// Holds a call to its budget.
 pub(super) struct Meter {
@@ -24,7 +21,6 @@ pub(super) struct Meter {
     deadline: Option<Instant>,
     pieces: usize,
     last_piece: Instant,
-    cost: Duration,
     /// What a piece takes on a device, beside the host.
     on_device: Duration,
 }
@@ -33,33 +29,47 @@ impl Meter {
     pub(super) fn new(budget: Budget, on_device: Duration) -> Self {
         let started = Instant::now();
         let deadline = if let Budget::Time(limit) = budget { started.checked_add(limit) } else { None };
-        Self { budget, deadline, pieces: 0, last_piece: started, cost: Duration::ZERO, on_device }
+        Self { budget, deadline, pieces: 0, last_piece: started, on_device }
+    }
+
+    /// How long a piece of a step is to take.
+    pub(super) fn piece(&self) -> Option<Duration> {
+        if let Budget::Time(limit) = self.budget { Some(limit / 2) } else { None }
+    }
+
+    /// The seconds since the last piece.
+    pub(super) fn lap(&mut self) -> f64 {
+        let now = Instant::now();
+        (now - std::mem::replace(&mut self.last_piece, now)).as_secs_f64()
     }
 
     pub(super) fn piece_done(&mut self) {
-        let now = Instant::now();
-        self.cost = now - self.last_piece;
-        self.last_piece = now;
         self.pieces += 1;
     }
 
-    pub(super) fn is_spent(&self) -> bool {
+    /// Whether a piece that is expected to take so many seconds is too much; nothing is known of the first of its kind.
+    pub(super) fn is_spent(&self, expected: Option<f64>) -> bool {
         self.pieces > 0
             && match self.budget {
                 Budget::Step => false,
                 Budget::Time(limit) => {
                     let on_device = self.on_device.saturating_mul(self.pieces as u32 + 1);
-                    self.deadline.is_some_and(|deadline| self.last_piece + self.cost > deadline) || on_device > limit
+                    let expected = Duration::try_from_secs_f64(expected.unwrap_or(0.0)).unwrap_or(Duration::MAX);
+                    let ends = self.last_piece.checked_add(expected);
+                    let late = self.deadline.is_some_and(|deadline| ends.is_none_or(|ends| ends > deadline));
+                    late || on_device > limit
                 }
                 Budget::Pieces(limit) => self.pieces >= limit,
             }
     }
 
-    /// How many rows of the head to compute at once; all, where nothing may interrupt.
-    pub(super) fn head_slice(&self) -> usize {
-        match self.budget {
-            Budget::Step => usize::MAX,
-            Budget::Time(_) | Budget::Pieces(_) => HEAD_SLICE,
-        }
+    /// Whether it may go on beyond the end of a step.
+    pub(super) fn outlasts_steps(&self) -> bool {
+        matches!(self.budget, Budget::Time(_))
+    }
+
+    /// Whether nothing may interrupt.
+    pub(super) fn is_unlimited(&self) -> bool {
+        self.budget == Budget::Step
     }
 }

@@ -1,14 +1,28 @@
 //! The second half of the `Admit` set: whose turn it is. A step runs one model; its rows are one of each sequence that
 //! generates, and then chunks of the prompts still to be read, all within [`Limits`].
 
-use bevy_ecs::prelude::*;
+use std::cmp::Reverse;
 
-use super::finish::{finish, read_again};
+use bevy_ecs::entity_disabling::Disabled;
+use bevy_ecs::prelude::*;
+use bevy_ecs::query::{Allow, QueryData};
+
+use super::admit::claim;
+use super::finish::{finish_later, forget, read_again};
+use super::pace::{Pace, Work};
+use super::take_back::rows_to_keep;
 use crate::checkpoint::ModelConfig;
 use crate::world::batch::Batch;
+use crate::world::cache::Caches;
+use crate::world::control::{Paused, Priority};
+use crate::world::conversation::Conversation;
 use crate::world::limits::{CacheCost, Limits};
 use crate::world::model::{ActiveModel, OnModel};
-use crate::world::sequence::{Arrival, FinishReason, LogitsFrom, Running, Tokens};
+use crate::world::sequence::{Admitted, Arrival, FinishReason, LogitsFrom, Running};
+use crate::world::tokens::Tokens;
+
+/// While others generate, one in so many rows of a step is kept for prompts, and at least one.
+const KEPT_FOR_PROMPTS: usize = 4;
 
 /// On a model entity: whose turn it was.
 #[derive(Component, Clone, Copy, Debug, Default)]
@@ -27,7 +41,7 @@ pub fn choose_model(
     mut batch: ResMut<Batch>,
     mut models: Query<&mut Turn, With<ModelConfig>>,
     active: Query<Entity, With<ActiveModel>>,
-    running: Query<(&Running, &Arrival)>,
+    running: Query<(&Running, &Arrival), Without<Paused>>,
     mut step: Local<u64>,
 ) {
     batch.clear();
@@ -46,10 +60,16 @@ pub fn choose_model(
     }
 }
 
+/// What filling a batch asks of a sequence that runs.
+type Runs<'w> =
+    (Entity, &'w Arrival, Option<&'w Priority>, &'w Tokens, &'w Running, Has<Conversation>, Option<&'w LogitsFrom>);
+
 /// A sequence that runs, as far as filling a batch looks at it.
 struct Runner {
+    priority: Reverse<Priority>,
     arrival: (Arrival, Entity),
     model: Entity,
+    kept_states: usize,
     processed: usize,
     unread: usize,
     /// How many of them a chunk may have: those of the prompt, or those of generated tokens that are read again. A backend
@@ -57,53 +77,110 @@ struct Runner {
     alike: usize,
 }
 
+impl Runner {
+    fn of(runs: <Runs<'_> as QueryData>::Item<'_, '_>, kept: impl Fn(bool) -> usize) -> Self {
+        let (sequence, &arrival, priority, tokens, running, talks, _) = runs;
+        let alike = tokens.alike();
+        Self {
+            priority: Reverse(priority.copied().unwrap_or_default()),
+            arrival: (arrival, sequence),
+            model: running.model,
+            kept_states: kept(talks),
+            processed: tokens.processed,
+            unread: tokens.len() - tokens.processed,
+            alike: tokens.keep_at.map_or(alike, |place| rows_to_keep(tokens.processed, alike, place)),
+        }
+    }
+
+    /// Who is served first, where not all can be.
+    fn order(&self) -> (Reverse<Priority>, (Arrival, Entity)) {
+        (self.priority, self.arrival)
+    }
+}
+
+/// What is held by those that take no part in the step.
+#[derive(Clone, Copy, Default)]
+struct Held {
+    bytes: u64,
+    blocks: u64,
+}
+
+/// Caches of a sequence at rest, and what giving them up frees.
+struct Resting {
+    sequence: (Arrival, Entity),
+    model: Entity,
+    bytes: u64,
+    blocks: u64,
+}
+
+/// Sequences at rest that have caches.
+type AtRest = (With<Caches>, Without<Running>, Allow<Disabled>);
+
 /// Fills the batch with rows of the active model. Those that have one token to go come first; what is left goes to longer
-/// prompts, for which a row is kept, so that they cannot starve.
+/// prompts, for which rows are kept, so that they cannot starve. Where caches outgrow their room, sequences at rest give up
+/// theirs, and then those that came last.
 pub fn fill_batch(
     mut commands: Commands,
     limits: Res<Limits>,
+    pace: Res<Pace>,
     mut batch: ResMut<Batch>,
     active: OnModel<(Entity, &mut Turn)>,
     costs: Query<&CacheCost>,
-    running: Query<(Entity, &Arrival, &Tokens, &Running, Option<&LogitsFrom>)>,
+    running: Query<Runs, Without<Paused>>,
+    paused: Query<(&Tokens, &Running, Has<Conversation>), Or<(With<Paused>, With<Disabled>)>>,
+    at_rest: Query<(Entity, &Arrival, &Admitted, &Tokens, Has<Conversation>), AtRest>,
 ) {
     let (model, mut turn) = active.into_inner();
-    let mut runners: Vec<Runner> = running
-        .iter()
-        .map(|(sequence, &arrival, tokens, running, _)| Runner {
-            arrival: (arrival, sequence),
-            model: running.model,
-            processed: tokens.processed,
-            unread: tokens.len() - tokens.processed,
-            alike: match tokens.prompt.len().checked_sub(tokens.processed) {
-                Some(rows @ 1..) => rows,
-                _ => tokens.len() - tokens.processed,
-            },
+    let kept = |talks: bool| if talks { limits.kept_states } else { 0 };
+    let mut runners: Vec<Runner> = running.iter().map(|runs| Runner::of(runs, kept)).collect();
+    runners.sort_unstable_by_key(|runner| runner.order());
+    let mut held = Held::default();
+    for (tokens, running, talks) in &paused {
+        let Ok(cost) = costs.get(running.model) else { continue };
+        held.bytes = held.bytes.saturating_add(claim(cost, tokens.processed, kept(talks)));
+        held.blocks += if running.model == model { cost.blocks(tokens.processed) } else { 0 };
+    }
+    let resting = at_rest.iter().filter_map(|(sequence, &arrival, admitted, tokens, talks)| {
+        let cost = costs.get(admitted.model).ok()?;
+        Some(Resting {
+            sequence: (arrival, sequence),
+            model: admitted.model,
+            bytes: claim(cost, tokens.processed, kept(talks)),
+            blocks: if admitted.model == model { cost.blocks(tokens.processed) } else { 0 },
         })
-        .collect();
-    runners.sort_unstable_by_key(|runner| runner.arrival);
+    });
+    let mut resting: Vec<Resting> = resting.collect();
+    resting.sort_unstable_by_key(|resting| std::cmp::Reverse(resting.sequence));
     let chosen = loop {
-        let (chosen, next) = share_rows(&runners, model, limits.rows.max(1), *turn);
-        let outgrown = limits.cache_bytes.map(|limit| (bytes_after(&runners, &chosen, &costs), limit));
+        let (chosen, next) = rows_that_fit(&runners, model, &limits, &pace, *turn);
+        let of_resting = resting.iter().fold(held, |held, resting| Held {
+            bytes: held.bytes.saturating_add(resting.bytes),
+            blocks: held.blocks + resting.blocks,
+        });
+        let outgrown = limits.cache_bytes.map(|limit| (bytes_after(&runners, &chosen, &costs, of_resting), limit));
         let outgrown = outgrown.filter(|(needed, limit)| needed > limit);
-        let Some((needed, limit)) = outgrown.or_else(|| blocks_beyond(&runners, &chosen, model, &costs)) else {
+        let beyond = || blocks_beyond(&runners, &chosen, model, &costs, of_resting);
+        let Some((needed, limit)) = outgrown.or_else(beyond) else {
             *turn = next;
             break chosen;
         };
         // Only those of this model give its blocks back.
-        let Some(index) = runners.iter().rposition(|runner| limits.cache_bytes.is_some() || runner.model == model)
-        else {
-            return;
-        };
+        let frees = |of: Entity| limits.cache_bytes.is_some() || of == model;
+        if let Some(index) = resting.iter().rposition(|resting| frees(resting.model)) {
+            let (_, sequence) = resting.remove(index).sequence;
+            commands.entity(sequence).queue(|mut sequence: EntityWorldMut| forget(&mut sequence));
+            continue;
+        }
+        let Some(index) = runners.iter().rposition(|runner| frees(runner.model)) else { return };
         let Runner { arrival: (_, last), .. } = runners.remove(index);
-        if !runners.iter().any(|runner| limits.cache_bytes.is_some() || runner.model == model) {
-            finish(&mut commands, last, FinishReason::CacheFull { needed, limit }, String::new());
+        if !runners.iter().any(|runner| frees(runner.model)) {
+            finish_later(&mut commands, last, FinishReason::CacheFull { needed, limit });
             return;
         }
         commands.entity(last).queue(|mut sequence: EntityWorldMut| read_again(&mut sequence));
     };
     for (index, rows) in chosen {
-        let Ok((sequence, _, tokens, _, logits_from)) = running.get(runners[index].arrival.1) else { continue };
+        let Ok((sequence, _, _, tokens, _, _, logits_from)) = running.get(runners[index].arrival.1) else { continue };
         let last = tokens.len() - 1;
         let logits_from = logits_from.map_or(last, |from| from.0.min(last));
         let picks = tokens.processed + rows == tokens.len();
@@ -112,14 +189,14 @@ pub fn fill_batch(
 }
 
 /// What all caches take once those that are chosen have got their rows.
-fn bytes_after(runners: &[Runner], chosen: &[(usize, usize)], costs: &Query<&CacheCost>) -> u64 {
+fn bytes_after(runners: &[Runner], chosen: &[(usize, usize)], costs: &Query<&CacheCost>, held: Held) -> u64 {
     let mut positions: Vec<usize> = runners.iter().map(|runner| runner.processed).collect();
     chosen.iter().for_each(|&(index, rows)| positions[index] += rows);
     let bytes = runners
         .iter()
         .zip(positions)
-        .filter_map(|(runner, positions)| Some(costs.get(runner.model).ok()?.of(positions)));
-    bytes.fold(0, u64::saturating_add)
+        .filter_map(|(runner, positions)| Some(claim(costs.get(runner.model).ok()?, positions, runner.kept_states)));
+    bytes.fold(held.bytes, u64::saturating_add)
 }
 
 /// What the blocks of `model` would take and what there is, in bytes, if those that are chosen outgrow it with their rows.
@@ -128,13 +205,48 @@ fn blocks_beyond(
     chosen: &[(usize, usize)],
     model: Entity,
     costs: &Query<&CacheCost>,
+    held: Held,
 ) -> Option<(u64, u64)> {
     let cost = costs.get(model).ok().filter(|cost| cost.most_blocks < u64::MAX)?;
     let rows = |index: usize| chosen.iter().find(|&&(chosen, _)| chosen == index).map_or(0, |&(_, rows)| rows);
     let of_model = runners.iter().enumerate().filter(|(_, runner)| runner.model == model);
     let blocks: u64 = of_model.map(|(index, runner)| cost.blocks(runner.processed + rows(index))).sum();
-    let bytes = |blocks: u64| cost.block.saturating_mul(blocks);
+    let (blocks, bytes) = (blocks + held.blocks, |blocks: u64| cost.block.saturating_mul(blocks));
     (blocks > cost.most_blocks).then(|| (bytes(blocks), bytes(cost.most_blocks)))
+}
+
+/// Which runners of `model` get how many rows: as many as are allowed, and let each layer be passed over in the time that a
+/// piece may take.
+fn rows_that_fit(
+    runners: &[Runner],
+    model: Entity,
+    limits: &Limits,
+    pace: &Pace,
+    turn: Turn,
+) -> (Vec<(usize, usize)>, Turn) {
+    let shared = |rows: usize| {
+        let shared = share_rows(runners, model, rows, turn);
+        let mut work = Work::default();
+        for &(index, rows) in &shared.0 {
+            work.rows += rows;
+            work.depth += (0..rows).map(|row| runners[index].processed + row).sum::<usize>();
+        }
+        (shared, work)
+    };
+    let (all, work) = shared(limits.rows.max(1));
+    if pace.fits(model, work) {
+        return all;
+    }
+    let (mut fits, mut too_many) = (1, work.rows);
+    while fits + 1 < too_many {
+        let between = fits.midpoint(too_many);
+        if pace.fits(model, shared(between).1) {
+            fits = between;
+        } else {
+            too_many = between;
+        }
+    }
+    shared(fits).0
 }
 
 /// Which runners of `model` get how many of the `rows` of a step, and whose turn it was then.
@@ -145,21 +257,27 @@ fn share_rows(runners: &[Runner], model: Entity, rows: usize, mut turn: Turn) ->
     let kept = match (single.is_empty(), longer.is_empty()) {
         (_, true) => 0,
         (true, _) => rows,
-        _ if rows > 1 => 1,
+        _ if rows > 1 => (rows / KEPT_FOR_PROMPTS).max(1),
         _ => usize::from(!turn.read),
     };
     turn.read = kept > 0;
     let mut chosen: Vec<(usize, usize)> = Vec::new();
-    let for_single = rows - kept;
-    if single.len() <= for_single {
-        chosen.extend(single.iter().map(|&index| (index, 1)));
-    } else {
-        let after = single.partition_point(|&index| Some(runners[index].arrival) <= turn.served);
-        let round = single.iter().cycle().skip(after).take(for_single);
-        chosen.extend(round.map(|&index| (index, 1)));
-        turn.served = chosen.last().map_or(turn.served, |&(index, _)| Some(runners[index].arrival));
-        chosen.sort_unstable();
+    let mut left = rows - kept;
+    for class in single.chunk_by(|&one, &other| runners[one].priority == runners[other].priority) {
+        if class.len() <= left {
+            chosen.extend(class.iter().map(|&index| (index, 1)));
+            left -= class.len();
+            continue;
+        }
+        let after = class.partition_point(|&index| Some(runners[index].arrival) <= turn.served);
+        let served = class.iter().cycle().skip(after).take(left).map(|&index| (index, 1));
+        chosen.extend(served);
+        if left > 0 {
+            turn.served = chosen.last().map(|&(index, _)| runners[index].arrival);
+        }
+        break;
     }
+    chosen.sort_unstable();
     let mut left = rows - chosen.len();
     for index in longer.into_iter().take_while(|_| kept > 0) {
         let count = runners[index].alike.min(left);

@@ -3,18 +3,49 @@
 use bevy_ecs::prelude::*;
 
 use crate::world::cache::Caches;
-use crate::world::sequence::{Admitted, FinishReason, Finished, Queued, Running, SequenceFinished, Tokens};
+use crate::world::conversation::Conversation;
+use crate::world::heard::{SequenceFinished, Spoken};
+use crate::world::sequence::{Admitted, FinishReason, Finished, Queued, Running, Waits};
+use crate::world::tokens::Tokens;
+use crate::world::transcript::Transcript;
 
-/// Has a running sequence give up its caches, wait, and read its tokens again.
-pub fn read_again(sequence: &mut EntityWorldMut<'_>) {
+/// Has a sequence give up its caches.
+pub(super) fn forget(sequence: &mut EntityWorldMut<'_>) {
     if let Some(mut tokens) = sequence.get_mut::<Tokens>() {
         tokens.processed = 0;
     }
-    sequence.remove::<(Running, Admitted)>().insert(Queued).despawn_related::<Caches>();
+    sequence.despawn_related::<Caches>();
 }
 
-/// Ends a sequence for `reason`; `text` was held back and is certain now.
-pub(super) fn finish(commands: &mut Commands, sequence: Entity, reason: FinishReason, text: String) {
-    commands.entity(sequence).remove::<(Queued, Running)>().insert(Finished(reason.clone()));
-    commands.trigger(SequenceFinished { sequence, reason, text });
+/// Has a running sequence give up its caches, wait, and read its tokens again.
+pub fn read_again(sequence: &mut EntityWorldMut<'_>) {
+    forget(sequence);
+    sequence.remove::<(Running, Admitted)>().insert(Queued);
+}
+
+/// Ends a sequence for `reason`: what was held back is certain now, and what it has said is its answer.
+pub(super) fn finish(mut sequence: EntityWorldMut<'_>, reason: FinishReason) {
+    let entity = sequence.id();
+    let mut text = String::new();
+    if let Some(mut transcript) = sequence.get_mut::<Transcript>() {
+        text = transcript.finish();
+        let answer = transcript.text().to_owned();
+        let has_begun = sequence.get::<Tokens>().is_some_and(|tokens| !tokens.generated.is_empty());
+        if let Some(mut conversation) = sequence.get_mut::<Conversation>().filter(|_| has_begun) {
+            conversation.answer(answer);
+        }
+    }
+    sequence.remove::<(Queued, Running, Waits)>().insert(Finished(reason.clone()));
+    let finished = SequenceFinished { sequence: entity, reason, text };
+    sequence.world_scope(|world| {
+        if !finished.text.is_empty() {
+            world.write_message(Spoken { sequence: entity, text: finished.text.clone() });
+        }
+        world.trigger(finished);
+    });
+}
+
+/// As [`finish`], when the system is through.
+pub(super) fn finish_later(commands: &mut Commands, sequence: Entity, reason: FinishReason) {
+    commands.entity(sequence).queue(|sequence: EntityWorldMut| finish(sequence, reason));
 }

@@ -7,10 +7,14 @@ mod budget;
 mod emit;
 mod fill;
 mod finish;
+mod full;
+mod pace;
 pub mod profile;
 mod prompt;
+mod requests;
 mod sample;
 mod sets;
+mod take_back;
 
 use bevy_ecs::message::MessageRegistry;
 use bevy_ecs::prelude::*;
@@ -22,13 +26,18 @@ pub use budget::Budget;
 pub use emit::{count_processed, emit_picks};
 pub use fill::{Turn, choose_model, fill_batch};
 pub use finish::read_again;
+pub use full::{Full, make_room};
+pub use pace::Pace;
+pub use requests::{TakenBack, take_requests};
 pub use sample::{Picks, pick_tokens};
 pub use sets::{BeginStep, EndStep, LayerPass, LayerSystems, LeaveStep, PollDevice, StepSystems};
+pub use take_back::{keep_states, take_back};
 
 use crate::world::batch::Batch;
+use crate::world::control::TurnsForgotten;
 use crate::world::cursor::Cursor;
+use crate::world::heard::{Spoken, TokenGenerated};
 use crate::world::limits::Limits;
-use crate::world::sequence::TokenGenerated;
 
 /// Adds to `world` the three schedules, the systems that need no backend, and the resources they share, unless they are
 /// there. Loading a model does this too: a host calls it to add systems of its own to the schedules before.
@@ -42,22 +51,32 @@ pub fn install(world: &mut World) {
     world.init_resource::<Limits>();
     world.init_resource::<Cursor>();
     world.init_resource::<Picks>();
+    world.init_resource::<pace::Pace>();
     world.init_resource::<profile::Profile>();
-    if !world.contains_resource::<Messages<TokenGenerated>>() {
-        // Registered twice, messages would be dropped after one update instead of two, before readers have seen them.
-        MessageRegistry::register_message::<TokenGenerated>(world);
-    }
+    register::<TokenGenerated>(world);
+    register::<Spoken>(world);
+    register::<TurnsForgotten>(world);
     world.schedule_scope(BeginStep, |_, schedule| {
-        let systems = (settle, admit_queued, choose_model, fill_batch).chain();
+        // They touch what nothing else does within a step, whatever else of the world they could.
+        let requests = (make_room.ambiguous_with_all(), take_requests.ambiguous_with_all()).chain();
+        let systems = (requests, settle, admit_queued, choose_model, fill_batch).chain();
         schedule.add_systems(systems.in_set(StepSystems::Admit));
     });
     world.schedule_scope(EndStep, |_, schedule| {
         schedule.configure_sets((
-            StepSystems::Head.run_if(Awaited::is_unasked),
+            StepSystems::Head.run_if(Cursor::computes_logits).run_if(Awaited::is_unasked),
             StepSystems::Constrain.run_if(Cursor::completes_logits).run_if(Awaited::is_answered),
-            StepSystems::Sample.run_if(Cursor::completes_logits).run_if(Awaited::is_answered),
+            StepSystems::Sample.run_if(Cursor::picks).run_if(Awaited::is_answered),
             StepSystems::Emit.run_if(Cursor::completes_step).run_if(Awaited::is_answered),
         ));
         schedule.add_systems((count_processed, emit_picks).chain().in_set(StepSystems::Emit));
     });
+}
+
+/// Registers messages of type `M`, unless they are: twice, they would be dropped after one update instead of two, before
+/// readers have seen them.
+fn register<M: Message>(world: &mut World) {
+    if !world.contains_resource::<Messages<M>>() {
+        MessageRegistry::register_message::<M>(world);
+    }
 }

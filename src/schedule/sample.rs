@@ -1,14 +1,16 @@
 //! The `Sample` set, where logits are in host memory: `Logits` → `Picks`.
 
+use bevy_ecs::entity_disabling::Disabled;
 use bevy_ecs::prelude::*;
+use bevy_ecs::query::Allow;
 
 use crate::world::activations::{Logits, Rows};
 use crate::world::batch::Batch;
 use crate::world::cursor::Cursor;
 use crate::world::model::{Model, OnModel};
 use crate::world::sampler::Sampler;
-use crate::world::sequence::Tokens;
 use crate::world::storage::Storage;
+use crate::world::tokens::Tokens;
 
 /// What `Sample` chose, for `Emit` to take: a sequence, and its next token unless its logits were not finite.
 #[derive(Resource, Clone, Debug, Default)]
@@ -22,9 +24,9 @@ pub fn pick_tokens<S: Storage<Rows = Rows>>(
     batch: Res<Batch>,
     logits: Res<Logits<S>>,
     mut picks: ResMut<Picks>,
-    mut sequences: Query<(&mut Sampler, &Tokens)>,
+    mut sequences: Query<(&mut Sampler, &Tokens), Allow<Disabled>>,
 ) {
-    for (index, (span, row)) in cursor.logit_rows(&batch).enumerate() {
+    for (index, span, row) in cursor.picked_rows(&batch) {
         if span.picks_at(row)
             && let Ok((mut sampler, tokens)) = sequences.get_mut(span.sequence)
         {

@@ -46,7 +46,7 @@ pub enum StepSystems {
     /// `Logits` → the same with what must not be picked ruled out: empty, for masks and grammars of a host. Runs once for
     /// each group of rows, when their logits are complete, however the head was cut.
     Constrain,
-    /// `Logits` → one token more for each of those sequences. Runs once for each group of rows.
+    /// `Logits` → one token more for each of those sequences. Runs once for each group of rows, or for parts of it.
     Sample,
     /// Tokens → messages; ends the sequences that are done.
     Emit,

@@ -118,6 +118,8 @@ pub struct DeltaState<S: Storage> {
     pub rows: Arc<S::DeltaBlock>,
     /// The convolution's inputs of the rows since, and of those before them that it looks back at.
     pub inputs: Arc<S::DeltaBlock>,
+    /// Itself at earlier positions, the earliest first: what it can go back to.
+    kept: Vec<Self>,
 }
 
 // Not derived: that would ask for `S: Clone`, and forks would silently go without.
@@ -129,6 +131,7 @@ impl<S: Storage> Clone for DeltaState<S> {
             state: Arc::clone(&self.state),
             rows: Arc::clone(&self.rows),
             inputs: Arc::clone(&self.inputs),
+            kept: self.kept.clone(),
         }
     }
 }
@@ -140,7 +143,14 @@ impl<S: Storage> DeltaState<S> {
     /// That of a sequence of which nothing was read: its parts are as the storage wants them for that.
     #[must_use]
     pub fn new(state: S::DeltaBlock, rows: S::DeltaBlock, inputs: S::DeltaBlock) -> Self {
-        Self { positions: 0, since: 0, state: Arc::new(state), rows: Arc::new(rows), inputs: Arc::new(inputs) }
+        Self {
+            positions: 0,
+            since: 0,
+            state: Arc::new(state),
+            rows: Arc::new(rows),
+            inputs: Arc::new(inputs),
+            kept: Vec::new(),
+        }
     }
 
     /// How many positions it has read.
@@ -182,6 +192,41 @@ impl<S: Storage> DeltaState<S> {
         self.positions = positions;
         Ok(())
     }
+
+    /// Keeps itself as it is now, to come back to, as one of at most `most`: the earliest makes room.
+    pub fn keep(&mut self, most: usize) {
+        let mut kept = std::mem::take(&mut self.kept);
+        kept.retain(|kept| kept.positions < self.positions);
+        kept.push(self.clone());
+        self.kept = kept;
+        self.kept.drain(..self.kept.len().saturating_sub(most));
+    }
+
+    /// The most positions, and no more than these, that it can [go back](Self::go_back) to.
+    #[must_use]
+    pub fn nearest(&self, positions: usize) -> usize {
+        let reaches =
+            |state: &Self| (state.positions - state.since <= positions).then_some(state.positions.min(positions));
+        std::iter::once(self).chain(&self.kept).filter_map(reaches).max().unwrap_or(0)
+    }
+
+    /// As [`truncate`](Self::truncate), through what it has kept: of that, nothing beyond `positions` is left.
+    ///
+    /// # Errors
+    /// If it is none of the positions that it can go back to.
+    pub fn go_back(&mut self, positions: usize) -> Result<(), TruncateError> {
+        let mut kept = std::mem::take(&mut self.kept);
+        let gone = self.truncate(positions).or_else(|error| {
+            let back = kept.iter_mut().rev().find_map(|state| state.truncate(positions).ok().map(|()| state.clone()));
+            *self = back.ok_or(error)?;
+            Ok(())
+        });
+        if gone.is_ok() {
+            kept.retain(|kept| kept.positions <= positions);
+        }
+        self.kept = kept;
+        gone
+    }
 }
 
 /// The memory of a delta net cannot go back, or forward, to that many positions.
@@ -200,6 +245,23 @@ pub struct TruncateError {
 mod tests {
     use super::*;
     use crate::world::storage::Shapes;
+
+    #[test]
+    fn a_state_goes_back_to_what_it_kept_and_forgets_what_came_after() {
+        let mut state = DeltaState::<Shapes>::new((), (), ());
+        for kept in [20, 40, 70] {
+            state.advance(kept - state.positions());
+            state.keep(2);
+        }
+        state.advance(100 - state.positions());
+        // From 96 on, from 64 to 70, and from 32 to 40; that of 20 had to make room.
+        let nearest = [100, 97, 96, 95, 70, 64, 63, 40, 33, 31, 20].map(|positions| state.nearest(positions));
+        assert_eq!(nearest, [100, 97, 96, 70, 70, 64, 40, 40, 33, 0, 0]);
+        assert_eq!(state.go_back(50).unwrap_err().kept, 96);
+        assert_eq!(state.nearest(95), 70, "it is as it was");
+        state.go_back(36).unwrap();
+        assert_eq!((state.positions(), state.since(), state.nearest(40), state.nearest(31)), (36, 4, 36, 0));
+    }
 
     #[test]
     fn a_state_that_stays_behind_gives_back_a_row_at_every_position() {

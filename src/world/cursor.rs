@@ -18,14 +18,25 @@ pub enum Cursor {
     Head(HeadPiece),
 }
 
-/// Some of the logits of a step: of a group of the batch's [`Batch::logit_rows`], those that a slice of the head's rows
-/// gives. Slices follow one another until the group's logits are complete, groups until the step is.
+/// A part of the end of a step, of one group of the batch's [`Batch::logit_rows`]: the logits that a slice of the head's rows
+/// gives, or the picks of some of the group's rows; all at once, where nothing may interrupt. Slices follow one another until
+/// the group's logits are complete, then its rows are picked from, and groups follow until the step is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeadPiece {
     group: Range<usize>,
     wanted: usize,
-    slice: Range<usize>,
     vocab_size: usize,
+    slice: Range<usize>,
+    picks: Range<usize>,
+}
+
+/// How much a piece may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// All of a group.
+    Whole,
+    /// So many rows of the head matrix, and then picks of so many rows of logits.
+    Slices { head: usize, picks: usize },
 }
 
 /// Rows whose logits are computed and kept at once, at most: 64 MB of them with a vocabulary of 248 320, while reading
@@ -33,33 +44,53 @@ pub struct HeadPiece {
 const GROUP: usize = 64;
 
 impl HeadPiece {
-    /// The first piece of a step in which the logits of `wanted` rows are wanted, by `slice` of the `vocab_size` rows of
-    /// the head at once.
-    pub(crate) fn first(wanted: usize, slice: usize, vocab_size: usize) -> Self {
-        Self::of_group(0, wanted, slice, vocab_size)
+    /// The first piece of a step in which the logits of `wanted` rows are wanted, of the `vocab_size` that a head has.
+    pub(crate) fn first(wanted: usize, vocab_size: usize, cut: Cut) -> Self {
+        Self::of_group(0, wanted, vocab_size, cut)
     }
 
-    fn of_group(start: usize, wanted: usize, slice: usize, vocab_size: usize) -> Self {
+    fn of_group(start: usize, wanted: usize, vocab_size: usize, cut: Cut) -> Self {
         let group = start..wanted.min(start + GROUP);
-        // In the middle of a prompt no logits are wanted, and the head has nothing to slice.
-        let end = if group.is_empty() { vocab_size } else { slice.clamp(1, vocab_size) };
-        Self { group, wanted, slice: 0..end, vocab_size }
+        let (slice, picks) = match cut {
+            // In the middle of a prompt no logits are wanted, and there is nothing to cut.
+            _ if group.is_empty() => (0..vocab_size, 0..0),
+            Cut::Whole => (0..vocab_size, 0..group.len()),
+            Cut::Slices { head, .. } => (0..head.clamp(1, vocab_size), 0..0),
+        };
+        Self { group, wanted, vocab_size, slice, picks }
     }
 
     /// The piece after this one, `None` if it was the step's last.
-    pub(crate) fn next(&self, slice: usize) -> Option<Self> {
-        if !self.completes_logits() {
-            let start = self.slice.end;
-            let end = self.vocab_size.min(start + slice.max(1));
-            return Some(Self { slice: start..end, ..self.clone() });
+    pub(crate) fn next(&self, cut: Cut) -> Option<Self> {
+        if self.completes_step() {
+            return None;
         }
-        (!self.completes_step()).then(|| Self::of_group(self.group.end, self.wanted, slice, self.vocab_size))
+        let (head, picks) = match cut {
+            Cut::Whole => (usize::MAX, usize::MAX),
+            Cut::Slices { head, picks } => (head.max(1), picks.max(1)),
+        };
+        if self.slice.end < self.vocab_size {
+            let slice = self.slice.end..self.vocab_size.min(self.slice.end.saturating_add(head));
+            return Some(Self { slice, ..self.clone() });
+        }
+        if self.picks.end < self.group.len() {
+            let picks = self.picks.end..self.group.len().min(self.picks.end.saturating_add(picks));
+            return Some(Self { slice: self.vocab_size..self.vocab_size, picks, ..self.clone() });
+        }
+        Some(Self::of_group(self.group.end, self.wanted, self.vocab_size, cut))
     }
 
-    /// The rows of the head matrix that this piece multiplies with: the columns of the logits that it fills.
+    /// The rows of the head matrix that this piece multiplies with: the columns of the logits that it fills. None, where it
+    /// only picks.
     #[must_use]
     pub fn slice(&self) -> Range<usize> {
         self.slice.clone()
+    }
+
+    /// The rows of its group that it picks from.
+    #[must_use]
+    pub fn picks(&self) -> Range<usize> {
+        self.picks.clone()
     }
 
     /// How many rows of logits its group has.
@@ -74,16 +105,22 @@ impl HeadPiece {
         self.vocab_size
     }
 
-    /// Whether the logits of its group of rows are complete after it.
+    /// Whether its group is the step's last.
     #[must_use]
-    pub fn completes_logits(&self) -> bool {
-        self.slice.end == self.vocab_size
+    pub fn is_of_last_group(&self) -> bool {
+        self.group.end == self.wanted
     }
 
-    /// Whether there are no more logits to compute after it.
+    /// Whether the logits of its group of rows are complete after it, and were not before.
+    #[must_use]
+    pub fn completes_logits(&self) -> bool {
+        !self.slice.is_empty() && self.slice.end == self.vocab_size
+    }
+
+    /// Whether there is nothing more to compute or to pick after it.
     #[must_use]
     pub fn completes_step(&self) -> bool {
-        self.completes_logits() && self.group.end == self.wanted
+        self.is_of_last_group() && self.slice.end == self.vocab_size && self.picks.end == self.group.len()
     }
 }
 
@@ -100,10 +137,29 @@ impl Cursor {
         batch.logit_rows().skip(group.start).take(group.len())
     }
 
-    /// A condition for `Constrain` and `Sample`: see [`HeadPiece::completes_logits`].
+    /// Those of them that are picked from now, each with its row of the logits.
+    pub fn picked_rows<'b>(&self, batch: &'b Batch) -> impl Iterator<Item = (usize, &'b Span, usize)> + use<'b> {
+        let picks = self.head().map_or(0..0, |piece| piece.picks.clone());
+        let rows = self.logit_rows(batch).enumerate().skip(picks.start).take(picks.len());
+        rows.map(|(index, (span, row))| (index, span, row))
+    }
+
+    /// A condition for `Head`: whether there are logits to compute.
+    #[must_use]
+    pub fn computes_logits(cursor: Res<Self>) -> bool {
+        cursor.head().is_some_and(|piece| !piece.slice.is_empty())
+    }
+
+    /// A condition for `Constrain`: see [`HeadPiece::completes_logits`].
     #[must_use]
     pub fn completes_logits(cursor: Res<Self>) -> bool {
         cursor.head().is_some_and(HeadPiece::completes_logits)
+    }
+
+    /// A condition for `Sample`: whether there are rows to pick from.
+    #[must_use]
+    pub fn picks(cursor: Res<Self>) -> bool {
+        cursor.head().is_some_and(|piece| !piece.picks.is_empty())
     }
 
     /// A condition for `Emit`: see [`HeadPiece::completes_step`].
@@ -118,22 +174,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_cover_every_logit_of_every_row_once_and_the_last_ends_the_step() {
-        for (wanted, slice, vocab_size) in
-            [(0, 3, 10), (1, 3, 10), (1, 100, 10), (64, 10, 10), (65, 4, 10), (200, 7, 7)]
+    fn pieces_cover_every_logit_and_every_pick_once_in_order_and_the_last_ends_the_step() {
+        for (wanted, head, vocab_size) in [(0, 3, 10), (1, 3, 10), (1, 100, 10), (64, 10, 10), (65, 4, 10), (200, 7, 7)]
         {
-            let mut piece = HeadPiece::first(wanted, slice, vocab_size);
-            let (mut computed, mut complete) = (0, 0);
-            loop {
-                computed += piece.group.len() * piece.slice().len();
-                complete += if piece.completes_logits() { piece.group.len() } else { 0 };
-                match piece.next(slice) {
-                    Some(next) => assert!(!piece.completes_step() && next != piece),
-                    None => break assert!(piece.completes_step()),
+            for cut in [Cut::Whole, Cut::Slices { head, picks: 5 }, Cut::Slices { head, picks: 1000 }] {
+                let mut piece = HeadPiece::first(wanted, vocab_size, cut);
+                let (mut computed, mut complete, mut picked) = (0, 0, 0);
+                loop {
+                    computed += piece.group.len() * piece.slice().len();
+                    complete += if piece.completes_logits() { piece.group.len() } else { 0 };
+                    assert_eq!(picked, piece.group.start + piece.picks.start);
+                    picked += piece.picks().len();
+                    assert!(picked <= complete, "nothing is picked before its logits are there");
+                    let next = piece.next(cut);
+                    assert_eq!(piece.completes_step(), next.is_none());
+                    match next {
+                        Some(next) => piece = next,
+                        None => break,
+                    }
                 }
-                piece = piece.next(slice).unwrap();
+                assert_eq!((computed, complete, picked), (wanted * vocab_size, wanted, wanted), "{wanted}, {cut:?}");
             }
-            assert_eq!((computed, complete), (wanted * vocab_size, wanted), "{wanted} rows, {vocab_size} by {slice}");
         }
     }
 }

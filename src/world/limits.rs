@@ -17,11 +17,14 @@ pub struct Limits {
     /// block more. Where running ones outgrow it, the one that came last gives up its caches, waits, and reads its tokens
     /// again. Blocks that forks share count for each of them.
     pub cache_bytes: Option<u64>,
+    /// States of its delta nets that a conversation keeps at most, one a turn, to go back to where a turn is asked again or
+    /// the template writes it otherwise afterwards. Each takes [`CacheCost::fixed`]; without them, all is read again.
+    pub kept_states: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { rows: 256, running: usize::MAX, cache_bytes: None }
+        Self { rows: 256, running: usize::MAX, cache_bytes: None, kept_states: 4 }
     }
 }
 

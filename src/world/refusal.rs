@@ -42,17 +42,20 @@ pub enum Refusal {
     #[error("{0}")]
     Text(String),
     /// There are several models, and the sequence does not say on which it runs.
-    #[error("the sequence names no model, and there are {models}: expected `OfModel` beside the prompt")]
+    #[error("the sequence names no model, and there are {models}: expected `SpeaksWith` beside the prompt")]
     ModelNotNamed {
         /// How many there are.
         models: usize,
     },
     /// What the sequence names as its model is none, or no more.
-    #[error("`OfModel` names {0}, which is no model: expected the entity that loading returned")]
+    #[error("`SpeaksWith` names {0}, which is no model: expected the entity that loading returned")]
     NoSuchModel(bevy_ecs::entity::Entity),
-    /// A prompt, or `Queued`, was put on a sequence that runs or has ended.
-    #[error("the sequence has begun already: expected a new entity for a new prompt")]
-    AlreadyBegun,
+    /// What a sequence is to be a fork of is none, or no more.
+    #[error("`ForkOf` names {0}, which is no sequence, or ended before it had read its prompt")]
+    NoSuchSequence(bevy_ecs::entity::Entity),
+    /// Its sampling settings are out of range.
+    #[error("{0}")]
+    Sampling(String),
 }
 
 impl Refusal {

@@ -1,8 +1,20 @@
 //! How a sequence picks its next token from the logits: the component that holds its settings and its random numbers.
 
+use bevy_ecs::component::{Component, Immutable, StorageType};
 use bevy_ecs::prelude::*;
 
 use crate::sampling::{InvalidSampling, Random, Sampling, pick};
+
+/// Put beside a prompt, it is how its tokens are picked: its [`Sampler`] is made of it, and of a [`Seed`] if there is one.
+impl Component for Sampling {
+    const STORAGE_TYPE: StorageType = StorageType::Table;
+    type Mutability = Immutable;
+}
+
+/// Where the random numbers of a sequence come from; 0 where nothing is said.
+#[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[component(immutable)]
+pub struct Seed(pub u64);
 
 /// Picks tokens for one sequence. The same settings, seed and logits give the same tokens.
 #[derive(Component, Clone, Debug, PartialEq)]

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bevy_ecs::prelude::*;
 
 use super::refusal::Refusal;
+use super::tokens::Tokens;
 use crate::checkpoint::ChatMessage;
 
-/// What a sequence continues. Read when the sequence is admitted, by the model's own tokenizer and chat template.
+/// What a sequence continues. Read when the sequence is admitted, by the model's own tokenizer and chat template. Put on one
+/// that has begun already, it begins anew with this: what it was at ends, and what begins alike is not read again.
 ///
 /// ```
 /// use bevy_ecs::prelude::*;
@@ -57,7 +59,7 @@ impl Prompt {
 /// The model that a sequence runs on. It may be left out where there is one.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
 #[component(immutable)]
-pub struct OfModel(pub Entity);
+pub struct SpeaksWith(pub Entity);
 
 /// Put beside a [`Prompt`], it asks for the logits after each of its tokens from this position on, where others are
 /// asked only for those after the last. For systems between `Head` and `Emit`; what is picked stays the same.
@@ -70,36 +72,6 @@ pub struct LogitsFrom(pub usize);
 /// gives back no more than the token. A sampler with penalties asks for them without this.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostLogits;
-
-/// The token ids of a sequence.
-#[derive(Component, Clone, Debug, Default)]
-pub struct Tokens {
-    /// Those of the prompt, once the sequence is admitted.
-    pub prompt: Vec<u32>,
-    /// The new ones, in order, an end-of-sequence token included.
-    pub generated: Vec<u32>,
-    /// How many tokens of `prompt` and then of `generated` have gone through the model into the caches.
-    pub processed: usize,
-}
-
-impl Tokens {
-    /// How many there are in all.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.prompt.len() + self.generated.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Those that have not gone through the model yet.
-    pub fn unread(&self) -> impl Iterator<Item = u32> + '_ {
-        self.prompt.iter().chain(&self.generated).copied().skip(self.processed)
-    }
-}
 
 /// When a sequence ends, besides running into the model's `max_position_embeddings`. What is `None` is the model's.
 #[derive(Component, Clone, Debug, Default, PartialEq, Eq)]
@@ -135,27 +107,56 @@ impl Default for Arrival {
     }
 }
 
-/// Waits for its first step.
+/// Waits to take part in steps: [`Waits`] says for what, from the next step on.
 #[derive(Component, Clone, Copy, Debug, Default)]
 pub struct Queued;
 
-/// On a sequence that was let in: itself. A clone holds another's, and a second prompt finds its own.
+/// What a [`Queued`] sequence waits for.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
 #[component(immutable)]
-pub struct Admitted(pub Entity);
+#[non_exhaustive]
+pub enum Waits {
+    /// A model: there is none, or its own cannot compute for now.
+    ForModel,
+    /// Others to end: as many run as may.
+    ForTurn,
+    /// Memory for its caches.
+    ForMemory {
+        /// What they take, in bytes.
+        needed: u64,
+    },
+    /// The sequence that it is a fork of to have read its prompt.
+    ForOriginal(Entity),
+}
 
-/// Takes part in steps.
+/// On a sequence that was let in: itself, and the model that its caches are of. A clone holds another's, and a second prompt
+/// finds its own.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+#[component(immutable)]
+pub struct Admitted {
+    /// Who was let in.
+    pub sequence: Entity,
+    /// To run on this.
+    pub model: Entity,
+}
+
+/// Takes part in steps, unless it is [`Paused`](super::control::Paused). Taken away, it is let in anew.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
 pub struct Running {
     /// The model it runs on.
     pub model: Entity,
     /// How many new tokens there may be at most.
     pub room: usize,
+    /// Whether it is the context that leaves no more room, and not a wish.
+    pub is_full_then: bool,
+    /// Whether nothing was asked, and it ends when it has read all there is.
+    pub only_reads: bool,
     /// The tokens that end it.
     pub end_tokens: Vec<u32>,
 }
 
-/// Has ended; its tokens stay until it is despawned.
+/// Has ended; its tokens stay until it is despawned, and its caches for as long as nobody else needs their room. A
+/// conversation goes on when it is [told](super::control::Say) more.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
 pub struct Finished(pub FinishReason);
 
@@ -167,6 +168,12 @@ pub enum FinishReason {
     Stop,
     /// `max_new_tokens`, or the model's last position.
     Length,
+    /// It has read what it was to read, and nothing was asked: a [`SystemPrompt`](super::conversation::SystemPrompt).
+    Read,
+    /// Its host stopped or despawned it.
+    Cancelled,
+    /// Its host stopped it for this reason.
+    Stopped(String),
     /// It could not be run.
     Refused(Refusal),
     /// The model computed no finite logit: its weights overflow on this input.
@@ -180,30 +187,4 @@ pub enum FinishReason {
     },
     /// Its model was despawned.
     ModelDespawned,
-}
-
-/// A token was picked. Read with a `MessageReader`, or drained from `Messages<TokenGenerated>`.
-#[derive(Message, Clone, Debug, PartialEq, Eq)]
-pub struct TokenGenerated {
-    /// The sequence it continues.
-    pub sequence: Entity,
-    /// Its place among the new tokens, from 0.
-    pub index: usize,
-    /// The token's id.
-    pub id: u32,
-    /// The text that is now certain, if the model has a tokenizer: whole characters only, and nothing that a stop text
-    /// may still claim.
-    pub text: String,
-}
-
-/// A sequence ended. Triggered on the sequence, for observers.
-#[derive(EntityEvent, Clone, Debug, PartialEq, Eq)]
-pub struct SequenceFinished {
-    /// The sequence.
-    #[event_target]
-    pub sequence: Entity,
-    /// Why it ended.
-    pub reason: FinishReason,
-    /// Text that was held back and is certain now.
-    pub text: String,
 }

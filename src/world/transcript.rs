@@ -19,6 +19,8 @@ pub struct Transcript {
     /// Where special tokens are in it, which are not shown.
     hidden: Vec<Range<usize>>,
     stopped: bool,
+    /// All that was given out.
+    text: String,
 }
 
 /// What one more token made certain.
@@ -38,7 +40,15 @@ impl Transcript {
     pub fn new(stream: TextStream, stops: Vec<String>) -> Self {
         let stops = stops.into_iter().filter(|stop| !stop.is_empty());
         let (special_stops, stops) = stops.partition(|stop| stream.has_special(stop));
-        Self { stream, stops, special_stops, held: String::new(), hidden: Vec::new(), stopped: false }
+        Self {
+            stream,
+            stops,
+            special_stops,
+            held: String::new(),
+            hidden: Vec::new(),
+            stopped: false,
+            text: String::new(),
+        }
     }
 
     /// Takes one more token.
@@ -68,6 +78,12 @@ impl Transcript {
         self.release(self.held.len())
     }
 
+    /// All the text that has become certain.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The earliest place in `held` where `place` sees a stop string.
     fn first(&self, place: impl Fn(&str, &str) -> Option<usize>) -> Option<usize> {
         let special = self.special_stops.iter().filter_map(|stop| place(&self.held, stop)).min();
@@ -84,6 +100,7 @@ impl Transcript {
             *token = token.start.saturating_sub(length)..token.end.saturating_sub(length);
             token.end > 0
         });
+        self.text.push_str(&text);
         text
     }
 

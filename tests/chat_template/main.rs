@@ -1,11 +1,17 @@
 //! Chat templates render as Jinja2 renders them, within bounds.
 
+mod conversations;
+#[path = "../support/damage.rs"]
+mod damage;
 mod golden;
 mod hostile;
+#[path = "../support/logged.rs"]
+mod logged;
+mod system_messages;
 #[path = "../support/tiny_checkpoint.rs"]
 mod tiny_checkpoint;
 
-use loquent::checkpoint::{ChatMessage, ChatOptions, ChatTemplate, Checkpoint};
+use loquent::checkpoint::{ChatMessage, ChatOptions, ChatTemplate, Checkpoint, TemplateArgs};
 use serde_json::json;
 use tiny_checkpoint::TinyCheckpoint;
 
@@ -78,6 +84,22 @@ fn options_reach_the_template() {
     assert_eq!(render(template, &ChatOptions::default()), "True False");
     let options = ChatOptions { add_generation_prompt: false, enable_thinking: true, ..ChatOptions::default() };
     assert_eq!(render(template, &options), "False True");
+}
+
+#[test]
+fn further_variables_reach_the_template_and_take_the_place_of_special_tokens_only() {
+    let mut template_args = TemplateArgs::default();
+    template_args.insert("style", json!({"tone": ["dry", 2]})).unwrap();
+    template_args.insert("bos_token", "<B>").unwrap();
+    template_args.insert("documents", json!([])).unwrap();
+    for name in ["messages", "tools", "add_generation_prompt", "enable_thinking"] {
+        let error = template_args.insert(name, 1).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("a template argument is named {name}: expected none of messages, tools")));
+    }
+    let options = ChatOptions { template_args, ..ChatOptions::default() };
+    let template = "{{ style.tone[1] + 1 }} {{ bos_token }} {{ documents }} {{ messages|length }} {{ tools }}";
+    assert_eq!(render(template, &options), "3 <B> [] 2 None");
+    assert_eq!(render(template.split_once("}}").unwrap().1, &ChatOptions::default()), " <s> None 2 None");
 }
 
 #[test]

@@ -3,8 +3,10 @@
 mod backend;
 mod bench;
 mod endings;
+mod messages;
 mod output;
 mod prompt;
+mod template;
 mod usage;
 
 use std::process::{Command, Output, Stdio};

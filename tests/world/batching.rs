@@ -103,14 +103,13 @@ fn clones_go_on_as_the_original_would_beside_it_or_after_it() {
     });
     let caches = |world: &World, sequence| world.get::<Caches>(sequence).expect("caches").of_layer(0);
     assert_ne!(caches(&world, original), caches(&world, beside), "a fork has caches of its own");
-    // As a clone is queued anew.
-    let paused = world.entity_mut(after).remove::<Queued>().take::<Running>().expect("a fork of what is running");
+    world.entity_mut(after).pause();
     run(&mut world, Budget::Step);
     let caches = world.query::<&OfSequence>().iter(&world).count();
     assert_eq!(caches, 3 * world.query::<&LayerIndex>().iter(&world).count(), "one for each layer and sequence");
     assert_eq!(take(&mut world, original), expected);
     assert_eq!(take(&mut world, beside), expected);
-    world.entity_mut(after).insert(paused);
+    world.entity_mut(after).resume();
     run(&mut world, Budget::Step);
     assert_eq!(take(&mut world, after), expected);
 }

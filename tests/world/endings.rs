@@ -11,7 +11,7 @@ use loquent::world::refusal::Refusal;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{default_world, fixtures, generate, run, some_prompt, spawn, vocab_size};
+use crate::support::{default_world, fixtures, generate, run, some_prompt, spawn, take, vocab_size};
 use crate::tiny_checkpoint::TinyCheckpoint;
 
 /// Every [`SequenceFinished`] that an observer saw.
@@ -105,25 +105,28 @@ fn a_prompt_that_cannot_be_run_is_refused_and_disturbs_nobody() {
 }
 
 #[test]
-fn a_second_prompt_or_a_second_queueing_is_refused_and_leaks_nothing() {
+fn a_second_prompt_or_a_second_queueing_begins_anew_and_leaks_nothing() {
     let mut world = world_that_listens();
     let caches = |world: &mut World| world.query::<&OfSequence>().iter(world).count();
     let second_prompt =
-        |world: &mut World, sequence: Entity| _ = world.entity_mut(sequence).insert(Prompt::ids([5; 26]));
+        |world: &mut World, sequence: Entity| _ = world.entity_mut(sequence).insert(Prompt::ids([1, 2, 5, 6]));
     let queued_by_hand = |world: &mut World, sequence: Entity| _ = world.entity_mut(sequence).insert(Queued);
-    for again in [second_prompt as fn(&mut World, Entity), queued_by_hand] {
+    let [first, second] = [&[1, 2, 3][..], &[1, 2, 5, 6]].map(|prompt| generate(&mut world, prompt, 8));
+    for (again, expected) in [(second_prompt as fn(&mut World, Entity), &second), (queued_by_hand, &first)] {
         for steps in [2, 100] {
             let sequence = spawn(&mut world, &[1, 2, 3], 8);
             for _ in 0..steps {
                 advance(&mut world, Budget::Step);
             }
             let before = caches(&mut world);
+            world.resource_mut::<Heard>().0.clear();
             again(&mut world, sequence);
             run(&mut world, Budget::Step);
-            let refused = FinishReason::Refused(Refusal::AlreadyBegun);
-            assert_eq!(world.resource::<Heard>().0.last(), Some(&(sequence, refused)));
+            let cancelled = (steps == 2).then_some((sequence, FinishReason::Cancelled));
+            let heard: Vec<_> = cancelled.into_iter().chain([(sequence, FinishReason::Length)]).collect();
+            assert_eq!(world.resource::<Heard>().0, heard);
             assert_eq!(caches(&mut world), before);
-            world.despawn(sequence);
+            assert_eq!(take(&mut world, sequence), *expected);
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Loading: in one call or in two halves, once or twice, and before or after a host's own steps.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bevy_ecs::message::MessageRegistry;
 use bevy_ecs::prelude::*;
+use loquent::checkpoint::{ChatTemplate, Tokenizer};
 use loquent::prelude::*;
 use loquent::schedule::EndStep;
 use loquent::world::activations::Logits;
@@ -34,10 +36,31 @@ fn a_chat_goes_through_the_template_and_ends_with_the_turn() {
     run(&mut world, Budget::Step);
     let tokens = world.get::<Tokens>(speaker).expect("tokens");
     let expected = "<|im_start|>user\nTell me of a cat.<|im_end|>\n<|im_start|>assistant\n";
-    let mut tokenizers = world.try_query::<&loquent::checkpoint::Tokenizer>().expect("a model");
+    let mut tokenizers = world.try_query::<&Tokenizer>().expect("a model");
     let tokenizer = tokenizers.single(&world).expect("a tokenizer");
     assert_eq!(tokens.prompt, tokenizer.encode(expected, false).expect("ids"));
     assert_eq!(world.get(speaker), Some(&Finished(FinishReason::Stop)));
+}
+
+#[test]
+fn a_chat_is_rendered_by_the_options_beside_it() {
+    let mut world = World::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizer-bf16");
+    let model = load(&mut world, folder, LoadOptions::default().backend(Backend::Cpu)).expect("a fixture");
+    let messages = [ChatMessage::new("user", "Hi")];
+    let mut prompt_of = |enable_thinking| {
+        let options = ChatOptions { enable_thinking, ..ChatOptions::default() };
+        let template = world.get::<ChatTemplate>(model).expect("a template");
+        let text = template.render(&messages, &options).expect("a rendering");
+        let expected = world.get::<Tokenizer>(model).expect("a tokenizer").encode(&text, false).expect("ids");
+        let speaker = world.spawn((Prompt::chat(messages.clone()), StopRules::after(1), ChatOptions::default())).id();
+        world.get_mut::<ChatOptions>(speaker).expect("options").enable_thinking = enable_thinking;
+        run(&mut world, Budget::Step);
+        let found = world.get::<Tokens>(speaker).expect("tokens").prompt.clone();
+        assert_eq!(found, expected);
+        found
+    };
+    assert_ne!(prompt_of(true), prompt_of(false));
 }
 
 #[test]
@@ -162,5 +185,5 @@ fn a_directory_that_is_none_leaves_the_world_as_it_was() {
     assert!(error.to_string().contains("no/such/directory"), "{error}");
     assert_eq!(world.query::<&ModelConfig>().iter(&world).count(), 0);
     let refusal = Refusal::ModelNotNamed { models: 2 };
-    assert!(refusal.to_string().contains("OfModel"));
+    assert!(refusal.to_string().contains("SpeaksWith"));
 }

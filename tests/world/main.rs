@@ -6,6 +6,7 @@ mod support;
 mod tiny_checkpoint;
 
 mod batching;
+mod conversations;
 mod endings;
 mod front_door;
 mod host;

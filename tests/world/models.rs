@@ -26,7 +26,7 @@ fn two_models() -> (World, [Entity; 2], [Vec<u32>; 2]) {
 
 fn spawn_on(world: &mut World, model: Entity, new: usize) -> Entity {
     let sequence = spawn(world, &some_prompt(9, 100), new);
-    world.entity_mut(sequence).insert(OfModel(model));
+    world.entity_mut(sequence).insert(SpeaksWith(model));
     sequence
 }
 

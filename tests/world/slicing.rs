@@ -35,6 +35,9 @@ fn every_call_of_one_piece_moves_the_cursor_by_one() {
     }
     assert_eq!(advance(&mut world, Budget::Pieces(1)), Progress::Suspended);
     assert!(matches!(*world.resource::<Cursor>(), Cursor::Head(_)));
+    assert_eq!(advance(&mut world, Budget::Pieces(1)), Progress::Suspended);
+    let Cursor::Head(picks) = world.resource::<Cursor>() else { panic!("the logits are there, and nothing is picked") };
+    assert_eq!((picks.slice().len(), picks.picks()), (0, 0..1));
     assert_eq!(advance(&mut world, Budget::Pieces(1)), Progress::StepDone);
     assert_eq!(*world.resource::<Cursor>(), Cursor::Begin);
 }

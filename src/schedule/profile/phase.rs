@@ -3,7 +3,7 @@
 use bevy_ecs::prelude::*;
 
 use crate::world::batch::Batch;
-use crate::world::sequence::Tokens;
+use crate::world::tokens::Tokens;
 
 /// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

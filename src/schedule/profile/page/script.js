@@ -350,8 +350,8 @@ function callsSection() {
     ? "None had a budget of time."
     : `${plural(within.length, "call")} had a budget of time (the red line), ${plural(over.length, "call")} took more` +
       (over.length > 0 ? `, ${time(worst)} at most.` : ".");
-  byId("calls-note").textContent = `Each column is a call of advance, in ms. A call ends with its step, so that what is left may be ` +
-    `spent on another. ${budgets}` + (left > 0 ? ` ${plural(left, "call")} of ${(left + calls.length).toLocaleString("en")} left ` +
+  byId("calls-note").textContent = `Each column is a call of advance, in ms. Within a budget of time, a call goes on with the next ` +
+    `step as long as there is one and it is expected to fit. ${budgets}` + (left > 0 ? ` ${plural(left, "call")} of ${(left + calls.length).toLocaleString("en")} left ` +
     `out: shown are the first ones, and the longest of the rest.` : "");
   byId("calls-before").onclick = () => moveCalls(firstCall - callsShown());
   byId("calls-after").onclick = () => moveCalls(firstCall + callsShown());

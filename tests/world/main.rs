@@ -13,6 +13,7 @@ mod front_door;
 mod host;
 mod limits;
 mod models;
+mod profile;
 mod sampling;
 mod slicing;
 mod threads;

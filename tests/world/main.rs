@@ -5,6 +5,7 @@ mod support;
 #[path = "../support/tiny_checkpoint.rs"]
 mod tiny_checkpoint;
 
+mod anything;
 mod batching;
 mod control;
 mod conversations;

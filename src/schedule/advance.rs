@@ -13,7 +13,7 @@ use crate::world::control::{ForkOf, Paused, Say};
 use crate::world::cursor::{Cursor, Cut, HeadPiece};
 use crate::world::layer::{ActiveLayer, LayerIndex};
 use crate::world::model::{ActiveModel, Unavailable};
-use crate::world::sequence::{Finished, Queued, Running};
+use crate::world::sequence::{Finished, Queued, Running, Waits};
 use crate::world::tokens::Tokens;
 
 /// Where [`advance`] left off.
@@ -186,14 +186,16 @@ fn is_waited_for(world: &mut World) -> bool {
         return false;
     }
     let mut told = world.query_filtered::<(), (With<Say>, Without<Paused>, Without<Queued>, Without<Running>)>();
-    let mut queued = world.query_filtered::<Option<&ForkOf>, (With<Queued>, Without<Paused>)>();
+    let mut queued = world.query_filtered::<(Option<&ForkOf>, Has<Waits>), (With<Queued>, Without<Paused>)>();
     // A fork waits for others, and is no reason to go on unless they are ready for it.
     let is_ready = |of: &ForkOf| {
         let tokens = world.get::<Tokens>(of.0);
         let has_read = tokens.is_none_or(|tokens| !tokens.is_empty() && tokens.processed >= tokens.prompt.len());
         has_read || world.get::<Finished>(of.0).is_some()
     };
-    told.iter(world).next().is_some() || queued.iter(world).any(|of| of.is_none_or(is_ready))
+    // Others that wait for what nobody will give them are none either.
+    let goes_on = |(of, waits): (Option<&ForkOf>, bool)| of.map_or(!waits, is_ready);
+    told.iter(world).next().is_some() || queued.iter(world).any(goes_on)
 }
 
 /// Whether it came to the end.

@@ -33,7 +33,7 @@ pub fn take_requests(
     world: &mut World,
     stops: &mut QueryState<Entity, With<Stop>>,
     rewinds: &mut QueryState<Entity, With<Rewind>>,
-    forks: &mut QueryState<(Entity, &ForkOf)>,
+    forks: &mut QueryState<(Entity, &ForkOf), With<Queued>>,
     anew: &mut QueryState<(Entity, &Admitted), Anew>,
     says: &mut QueryState<Entity, ToldAtRest>,
 ) {

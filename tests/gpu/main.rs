@@ -5,6 +5,7 @@
 mod support;
 
 mod choosing;
+mod conversations;
 mod device;
 mod diverge;
 mod failing;

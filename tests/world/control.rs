@@ -92,6 +92,24 @@ fn a_paused_sequence_is_nothing_to_do_and_goes_on_when_it_is_resumed() {
 }
 
 #[test]
+fn who_waits_for_others_that_are_paused_is_nothing_to_do_either() {
+    let mut world = default_world(&fixtures()[0]);
+    world.insert_resource(Limits { running: 1, ..Limits::default() });
+    let [first, second] = [(); 2].map(|()| spawn(&mut world, &[1, 2, 3], 8));
+    let fork = world.spawn(ForkOf(second)).id();
+    advance(&mut world, Budget::Step);
+    world.entity_mut(first).pause();
+    for _ in 0..3 {
+        assert_eq!(advance(&mut world, Budget::Time(Duration::from_secs(1))), Progress::Idle);
+    }
+    world.entity_mut(first).stop();
+    world.entity_mut(fork).stop();
+    run(&mut world, Budget::Step);
+    let ends = [first, second, fork].map(|sequence| world.get::<Finished>(sequence).expect("an end").0.clone());
+    assert_eq!(ends, [FinishReason::Cancelled, FinishReason::Length, FinishReason::Cancelled]);
+}
+
+#[test]
 fn a_host_ends_a_sequence_for_a_reason_of_its_own_and_hears_what_was_held_back() {
     let mut world = default_world(&demo());
     listen(&mut world);

@@ -24,7 +24,7 @@ pub(super) fn bar(length: u64, template: &str) -> ProgressBar {
 
 /// A bar for a prompt of `tokens`, of which so many are read, if the rest takes several chunks.
 pub(super) fn prompt(read: usize, tokens: usize) -> ProgressBar {
-    if tokens - read <= Limits::default().rows {
+    if tokens.saturating_sub(read) <= Limits::default().rows {
         return ProgressBar::hidden();
     }
     bar(tokens as u64, "reading the prompt {bar:30} {pos}/{len}, {eta} left")

@@ -63,17 +63,17 @@ impl<W: Write> Voice<W> {
     pub(super) fn end(&mut self, turn: &Turn, seed: u64) -> io::Result<()> {
         let rest = self.thoughts.finish();
         self.show(&rest)?;
+        let Piece { thought, said } = std::mem::take(&mut self.shown);
         if self.form != Form::Json {
             return self.write("\n");
         }
         let mut answer = turn.json();
         answer["seed"] = seed.into();
-        let Piece { thought, said } = &self.shown;
         if !thought.is_empty() {
             let thought = thought.trim_start().trim_start_matches(thoughts::BEGIN).trim_end_matches(thoughts::END);
             answer["thinking"] = thought.trim().into();
         }
-        answer["text"] = if thought.is_empty() { said.as_str() } else { said.trim_start() }.into();
+        answer["text"] = if thought.is_empty() { &*said } else { said.trim_start() }.into();
         self.line("answer", answer)
     }
 

@@ -14,6 +14,8 @@ use rustyline::{Behavior, Config, Context, Editor, Helper};
 use super::{command, typed};
 
 const PROMPT: &str = "> ";
+/// Messages that the arrow keys find.
+const MOST_REMEMBERED: usize = 1000;
 
 pub(super) struct LineEditor {
     editor: Editor<Assistance, DefaultHistory>,
@@ -26,7 +28,7 @@ impl LineEditor {
     pub(super) fn new(history: Option<&Path>) -> anyhow::Result<Self> {
         // The answers may go elsewhere, and what is typed is still to be seen.
         let behavior = if io::stdout().is_terminal() { Behavior::Stdio } else { Behavior::PreferTerm };
-        let config = Config::builder().behavior(behavior).build();
+        let config = Config::builder().behavior(behavior).max_history_size(MOST_REMEMBERED)?.build();
         let mut editor = Editor::with_config(config)?;
         editor.set_helper(Some(Assistance(FilenameCompleter::new())));
         let history = history.filter(|file| match editor.load_history(file) {
@@ -55,7 +57,6 @@ impl LineEditor {
                         eprintln!("[Ctrl-D or /quit leaves]");
                     }
                 }
-                Err(ReadlineError::Io(error)) => return Err(error.into()),
                 Err(error) => return Err(error.into()),
             }
         }

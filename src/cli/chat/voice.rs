@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::thoughts::{self, Piece, Thoughts};
 use super::turn::Turn;
@@ -67,32 +67,27 @@ impl<W: Write> Voice<W> {
         if self.form != Form::Json {
             return self.write("\n");
         }
-        let mut answer = turn.json();
-        answer["seed"] = seed.into();
+        let mut answer = json!({"event": "answer", "text": said});
         if !thought.is_empty() {
+            answer["text"] = said.trim_start().into();
             let thought = thought.trim_start().trim_start_matches(thoughts::BEGIN).trim_end_matches(thoughts::END);
             answer["thinking"] = thought.trim().into();
         }
-        answer["text"] = if thought.is_empty() { &*said } else { said.trim_start() }.into();
-        self.line("answer", answer)
+        if let (Value::Object(answer), Value::Object(figures)) = (&mut answer, turn.json()) {
+            answer.extend(figures);
+        }
+        answer["seed"] = seed.into();
+        self.write(&format!("{answer}\n"))
     }
 
     /// Gives up the answer in hand, if there is one, for want of what the message says.
     pub(super) fn give_up(&mut self, message: &str) -> io::Result<()> {
         let has_begun = std::mem::take(&mut self.shown) != Piece::default();
         match self.form {
-            Form::Json => self.line("error", serde_json::json!({"message": message})),
+            Form::Json => self.write(&format!("{}\n", json!({"event": "error", "message": message}))),
             Form::Plain | Form::Dimmed if has_begun => self.write("\n"),
             Form::Plain | Form::Dimmed => Ok(()),
         }
-    }
-
-    fn line(&mut self, event: &str, members: Value) -> io::Result<()> {
-        let mut line = serde_json::json!({"event": event});
-        if let (Value::Object(line), Value::Object(members)) = (&mut line, members) {
-            line.extend(members);
-        }
-        self.write(&format!("{line}\n"))
     }
 
     fn show(&mut self, piece: &Piece) -> io::Result<()> {

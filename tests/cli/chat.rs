@@ -58,11 +58,11 @@ fn file(content: &str) -> (tempfile::TempDir, String) {
 fn every_line_is_answered_with_all_before_it_in_mind_and_nothing_is_read_twice() {
     let turns = answers(&[], "Tell me of a cat.\n\nAnd then?\nWhy?");
     assert_eq!(turns.len(), 3);
-    let number = |turn: usize, field| turns[turn][field].as_u64().expect("a number");
-    for turn in 1..3 {
+    let number = |turn: &Value, field| turn[field].as_u64().expect("a number");
+    for pair in turns.windows(2) {
         // The last token of an answer is read with what follows it.
-        let before = number(turn - 1, "prompt_tokens") + number(turn - 1, "new_tokens") - 1;
-        assert_eq!(number(turn, "cached_tokens"), before, "{}", turns[turn]);
+        let before = number(&pair[0], "prompt_tokens") + number(&pair[0], "new_tokens") - 1;
+        assert_eq!(number(&pair[1], "cached_tokens"), before, "{}", pair[1]);
     }
     let said = |turn: usize| turns[turn]["text"].as_str().expect("a text");
     let all = [user("Tell me of a cat."), assistant(said(0)), user("And then?"), assistant(said(1)), user("Why?")];

@@ -147,7 +147,9 @@ impl Session {
         if turn.forgotten > 0 {
             eprintln!("[the context was full, and the {} forgotten]", counted_turns(turn.forgotten));
         }
-        if turn.reason == "length" {
+        if turn.new == 0 {
+            eprintln!("[nothing was answered, and nothing of it stays]");
+        } else if turn.reason == "length" {
             let why = if self.host.is_limited_to(turn.new) { "-n allows more" } else { "the context is full" };
             eprintln!("[cut off after {} tokens: {why}]", turn.new);
         }

@@ -243,6 +243,10 @@ fn go_on(world: &mut World, sequence: Entity, turn: Result<(Tokens, usize), Refu
             }
             entity.remove::<(Admitted, Finished, Transcript)>().insert((tokens, Queued));
         }
-        Err(refusal) => finish(entity, FinishReason::Refused(refusal)),
+        Err(refusal) => {
+            // What it says there was said in the turn before.
+            entity.remove::<Transcript>();
+            finish(entity, FinishReason::Refused(refusal));
+        }
     }
 }

@@ -39,6 +39,7 @@ pub mod perplexity;
 pub mod quant;
 pub mod sampling;
 pub mod schedule;
+pub mod snapshot;
 pub mod tally;
 pub mod world;
 

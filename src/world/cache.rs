@@ -166,8 +166,11 @@ impl<S: Storage> DeltaState<S> {
     pub fn read(positions: usize, since: usize, parts: [S::DeltaBlock; 3]) -> Option<Self> {
         let [state, rows, inputs] = parts;
         let multiple = positions.checked_sub(since)?;
-        (since <= Self::CHUNK && multiple.is_multiple_of(Self::CHUNK))
-            .then(|| Self { positions, since, ..Self::new(state, rows, inputs) })
+        (since <= Self::CHUNK && multiple.is_multiple_of(Self::CHUNK)).then(|| Self {
+            positions,
+            since,
+            ..Self::new(state, rows, inputs)
+        })
     }
 
     /// How many positions it has read.

@@ -36,7 +36,8 @@ impl Conversation {
 
     /// One with these messages, of which turns begin at these; `None` if they could not be turns of them.
     pub(crate) fn of_turns(messages: Vec<ChatMessage>, turns: Vec<usize>) -> Option<Self> {
-        (turns.is_sorted() && turns.last().is_none_or(|&last| last <= messages.len())).then_some(Self { messages, turns })
+        (turns.is_sorted() && turns.last().is_none_or(|&last| last <= messages.len()))
+            .then_some(Self { messages, turns })
     }
 
     /// Where in the messages each turn begins.

@@ -23,7 +23,10 @@ impl KvBlock {
     /// If they are not those of whole heads.
     #[must_use]
     pub fn of_elements(elements: Box<[f32]>, head_dim: usize) -> Self {
-        assert!(head_dim > 0 && elements.len().is_multiple_of(2 * KV_BLOCK * head_dim), "keys and values of whole heads");
+        assert!(
+            head_dim > 0 && elements.len().is_multiple_of(2 * KV_BLOCK * head_dim),
+            "keys and values of whole heads"
+        );
         Self { elements, head_dim }
     }
 

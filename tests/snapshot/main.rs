@@ -1,4 +1,5 @@
 //! Sequences that are saved and restored.
+#![allow(unreachable_pub, reason = "a test is no library")]
 
 #[path = "../support/damage.rs"]
 mod damage;

@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use loquent::checkpoint::GenerationConfig;
 use loquent::cpu::{Cpu, Numerics};
 use loquent::prelude::*;
-use loquent::schedule::profile::{Profile, chrome_trace, table};
+use loquent::schedule::profile::{Profile, chrome_trace, html_page, tables};
 use loquent::world::activations::Logits;
 use loquent::world::sequence::HostLogits;
 use serde_json::json;
@@ -60,9 +60,12 @@ pub(super) struct Args {
     /// Write the logits after the prompt to a file: raw little-endian f32
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
-    /// Print what every system cost
+    /// Print what every system cost, in prompts and in generating
     #[arg(long)]
     profile: bool,
+    /// Write the same as a page for a browser, with steps layer by layer and what calls spent their budgets on
+    #[arg(long, value_name = "FILE")]
+    profile_html: Option<PathBuf>,
     /// Write a timeline for Perfetto or chrome://tracing
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -74,6 +77,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let logits = args.logits.as_deref().map(PendingFile::create).transpose()?;
     let trace = args.trace.as_deref().map(PendingFile::create).transpose()?;
+    let page = args.profile_html.as_deref().map(PendingFile::create).transpose()?;
     let (prompt, chat_options) = args.prompt.read()?;
     interrupt::watch()?;
     let started = Instant::now();
@@ -92,8 +96,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let numerics = loaded.numerics();
     let mut world = model::world(loaded);
     let load_seconds = started.elapsed().as_secs_f64();
-    if args.profile || trace.is_some() {
-        world.resource_mut::<Profile>().start(trace.is_some());
+    let with_timeline = trace.is_some() || page.is_some();
+    if args.profile || with_timeline {
+        world.resource_mut::<Profile>().start(with_timeline);
     }
 
     let mut output = Output::new(form, shown(&prompt));
@@ -116,11 +121,23 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if !args.json {
         eprintln!("{}", sentence(&summary));
     }
-    if args.profile {
-        run.print_profile()?;
-    }
+    let timeline = run.world.resource_mut::<Profile>().take_timeline();
     if let Some(trace) = trace {
-        trace.write(chrome_trace(&run.world.resource::<Profile>().timeline()).as_bytes())?;
+        trace.write(chrome_trace(&timeline).as_bytes())?;
+    }
+    if args.profile || page.is_some() {
+        let bandwidth = run.bandwidth()?;
+        let profile = run.world.resource::<Profile>();
+        if args.profile {
+            eprintln!("{}", tables(profile, bandwidth));
+            if let Some(note) = model::split_note(&run.world) {
+                eprintln!("{note}");
+            }
+        }
+        if let Some(page) = page {
+            let facts = facts(args, &summary, bandwidth);
+            page.write(html_page(profile, &timeline, &facts, bandwidth).as_bytes())?;
+        }
     }
     Ok(if reason == INTERRUPTED { ExitCode::from(super::INTERRUPTED) } else { ExitCode::SUCCESS })
 }
@@ -268,20 +285,34 @@ impl Run {
         })
     }
 
-    /// The table of systems, against a bandwidth measured now.
-    fn print_profile(&mut self) -> anyhow::Result<()> {
+    /// How fast memory is read now, in bytes per second.
+    fn bandwidth(&mut self) -> anyhow::Result<f64> {
         let memory = vec![1u8; bench::BANDWIDTH_BYTES];
         let mut passes = [0.0; 3];
         for pass in &mut passes {
             *pass = model::bandwidth(&mut self.world, &memory)?;
         }
         passes.sort_by(f64::total_cmp);
-        eprintln!("{}", table(self.world.resource::<Profile>().costs(), passes[1]));
-        if let Some(note) = model::split_note(&self.world) {
-            eprintln!("{note}");
-        }
-        Ok(())
+        Ok(passes[1])
     }
+}
+
+/// What the profile's page says above all.
+fn facts(args: &Args, summary: &serde_json::Value, bandwidth: f64) -> Vec<(&'static str, String)> {
+    let text = |field: &str| summary[field].as_str().map(str::to_owned);
+    let number = |field: &str| summary[field].as_f64().unwrap_or_default();
+    let model = args.model.as_ref().map_or("the demo".to_owned(), |model| model.display().to_string());
+    let computes = text("adapter")
+        .unwrap_or_else(|| format!("{} threads, {}", summary["threads"], summary["isa"].as_str().unwrap_or_default()));
+    vec![
+        ("model", model),
+        ("computed by", computes),
+        ("activations", text("numerics").unwrap_or_default()),
+        ("prompt tokens", format!("{} at {:.1}/s", summary["prompt_tokens"], number("prefill_tokens_per_second"))),
+        ("new tokens", format!("{} at {:.1}/s", summary["new_tokens"], number("decode_tokens_per_second"))),
+        ("ended by", text("finish_reason").unwrap_or_default()),
+        ("memory is read at", format!("{:.1} GB/s", bandwidth / 1e9)),
+    ]
 }
 
 /// A bar for prompts that take several chunks.

@@ -38,6 +38,10 @@ pub enum Progress {
 pub fn advance(world: &mut World, budget: Budget) -> Progress {
     super::install(world);
     profile::instrument(world);
+    profile::call(world, budget, advance_within)
+}
+
+fn advance_within(world: &mut World, budget: Budget) -> Progress {
     let mut awaited = world.resource_mut::<Awaited>();
     awaited.may_wait = budget == Budget::Step;
     let mut meter = Meter::new(budget, awaited.piece);
@@ -75,6 +79,7 @@ fn go_on(world: &mut World, meter: &mut Meter) -> Progress {
     if *world.resource::<Cursor>() == Cursor::Begin {
         meter.lap();
         world.run_schedule(BeginStep);
+        profile::begin_step(world);
         let batch = world.resource::<Batch>();
         let work = Work { rows: batch.len(), depth: batch.positions.iter().map(|&position| position as usize).sum() };
         if work.rows == 0 {
@@ -200,6 +205,7 @@ fn pass_over_layers(world: &mut World, active: &Active, next: usize, meter: &mut
                 world.insert_resource(Cursor::Layer(index));
                 return false;
             }
+            profile::enter_layer(world, index);
             meter.lap();
             world.entity_mut(layer).insert(ActiveLayer);
             schedule.run(world);

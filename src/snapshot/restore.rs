@@ -65,7 +65,7 @@ impl Snapshot {
             None => Ok(self.caches(world, model, &config, here.backend)?),
         };
         let continues = match (&caches, sequence.tokens.processed) {
-            (&Err(ref why), 1..) => Continues::ReadAgain { why: why.clone() },
+            (Err(why), 1..) => Continues::ReadAgain { why: why.clone() },
             _ if *contents == Contents::Half => Continues::Nearly { why: Why::Rounded },
             _ => computer.differs(&here).map_or(Continues::Equally, |why| Continues::Nearly { why }),
         };

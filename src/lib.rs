@@ -40,6 +40,7 @@ pub mod perplexity;
 pub mod quant;
 pub mod sampling;
 pub mod schedule;
+pub mod snapshot;
 pub mod tally;
 #[doc = include_str!("tour.md")]
 pub mod tour {}

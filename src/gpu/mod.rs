@@ -31,6 +31,7 @@ pub mod layers;
 pub mod layout;
 pub mod model;
 mod pipelines;
+pub(crate) mod places;
 pub mod plan;
 pub mod pool;
 mod readback;

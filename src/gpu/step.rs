@@ -177,6 +177,11 @@ pub(super) struct Sending<'a> {
 }
 
 impl GpuStep {
+    /// Has what was sent ahead come to nothing: it is computed again.
+    pub(crate) fn forget_ahead(&mut self) {
+        self.counts.in_vain += u64::from(self.ahead.take().is_some());
+    }
+
     /// How often the device was told something.
     #[must_use]
     pub fn counts(&self) -> StepCounts {

@@ -14,5 +14,6 @@ mod harness;
 mod models;
 mod recordings;
 mod shaders;
+mod snapshots;
 mod steps;
 mod twins;

@@ -13,7 +13,7 @@ use crate::world::control::{ForkOf, Paused, Say};
 use crate::world::cursor::{Cursor, Cut, HeadPiece};
 use crate::world::layer::{ActiveLayer, LayerIndex};
 use crate::world::model::{ActiveModel, Unavailable};
-use crate::world::sequence::{Finished, Queued, Running};
+use crate::world::sequence::{Finished, Queued, Running, Waits};
 use crate::world::tokens::Tokens;
 
 /// Where [`advance`] left off.
@@ -34,7 +34,7 @@ pub enum Progress {
 /// picks the next tokens; a step, or as much of one or as many as the `budget` allows. What is computed does not depend on where
 /// it was cut.
 ///
-/// A world without a model is [`Progress::Idle`]: what is queued waits for one to be loaded.
+/// A world without a model, or with one that is still loading, is [`Progress::Idle`]: what is queued waits for it.
 pub fn advance(world: &mut World, budget: Budget) -> Progress {
     super::install(world);
     profile::instrument(world);
@@ -180,15 +180,18 @@ fn is_waited_for(world: &mut World) -> bool {
     if models.iter(world).next().is_none() {
         return false;
     }
-    let mut told = world.query_filtered::<(), (With<Say>, Without<Paused>, Without<Queued>, Without<Running>)>();
-    let mut queued = world.query_filtered::<Option<&ForkOf>, (With<Queued>, Without<Paused>)>();
+    type Told = (With<Say>, Without<Paused>, Without<Queued>, Without<Running>);
+    let mut told = world.query_filtered::<Option<&Waits>, Told>();
+    let mut queued = world.query_filtered::<(Option<&ForkOf>, Option<&Waits>), (With<Queued>, Without<Paused>)>();
     // A fork waits for others, and is no reason to go on unless they are ready for it.
     let is_ready = |of: &ForkOf| {
         let tokens = world.get::<Tokens>(of.0);
         let has_read = tokens.is_none_or(|tokens| !tokens.is_empty() && tokens.processed >= tokens.prompt.len());
         has_read || world.get::<Finished>(of.0).is_some()
     };
-    told.iter(world).next().is_some() || queued.iter(world).any(|of| of.is_none_or(is_ready))
+    // Whoever waits for a model waits for its host.
+    let may_run = |waits: Option<&Waits>| waits != Some(&Waits::ForModel);
+    told.iter(world).any(may_run) || queued.iter(world).any(|(of, waits)| may_run(waits) && of.is_none_or(is_ready))
 }
 
 /// Whether it came to the end.

@@ -50,6 +50,14 @@ pub enum Refusal {
     /// What the sequence names as its model is none, or no more.
     #[error("`SpeaksWith` names {0}, which is no model: expected the entity that loading returned")]
     NoSuchModel(bevy_ecs::entity::Entity),
+    /// The model could not be loaded.
+    #[error("its model, {model}, was not loaded: {reason}")]
+    ModelFailed {
+        /// Which.
+        model: bevy_ecs::entity::Entity,
+        /// Why not.
+        reason: String,
+    },
     /// What a sequence is to be a fork of is none, or no more.
     #[error("`ForkOf` names {0}, which is no sequence, or ended before it had read its prompt")]
     NoSuchSequence(bevy_ecs::entity::Entity),

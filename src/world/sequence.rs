@@ -116,7 +116,7 @@ pub struct Queued;
 #[component(immutable)]
 #[non_exhaustive]
 pub enum Waits {
-    /// A model: there is none, or its own cannot compute for now.
+    /// A model: there is none, or its own is still loading or cannot compute for now.
     ForModel,
     /// Others to end: as many run as may.
     ForTurn,

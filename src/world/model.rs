@@ -35,6 +35,7 @@ pub struct ActiveModel;
 /// On a model that cannot compute for now, and why: its device is lost, or has no memory. Its sequences wait, with the text
 /// that they have, until [`LoadedModel::revive`](crate::LoadedModel::revive) gives it another.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 pub struct Unavailable(pub String);
 
 /// How far a model is. An entity may be named as one from the moment on that it has this: until it is ready, whoever
@@ -43,6 +44,7 @@ pub struct Unavailable(pub String);
 /// Whoever loads a model elsewhere spawns it as [`Loading`](Self::Loading), and has
 /// [`LoadedModel::insert`](crate::LoadedModel::insert) make it [`Ready`](Self::Ready).
 #[derive(Component, Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 pub enum ModelState {
     /// It is to come, and this share of its weights has been read. At 1, what is left is to bring them into the form that its
     /// backend reads.
@@ -58,6 +60,7 @@ pub type OnModel<'w, 's, D> = Single<'w, 's, D, With<ActiveModel>>;
 
 /// What the model's makers generate with: what holds for a sequence that does not say otherwise.
 #[derive(Component, Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 pub struct GenerationDefaults {
     /// How tokens are picked.
     pub sampling: Sampling,

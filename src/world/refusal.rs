@@ -4,6 +4,7 @@ use crate::checkpoint::ModelConfig;
 
 /// Why a prompt cannot be run at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Clone, Debug, PartialEq))]
 #[non_exhaustive]
 pub enum Refusal {
     /// There is nothing to continue.

@@ -3,6 +3,7 @@
 mod driving;
 mod hearing;
 mod loading;
+mod reflecting;
 mod states;
 
 use std::path::{Path, PathBuf};

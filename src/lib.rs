@@ -37,6 +37,8 @@ pub mod gpu;
 pub mod inspect;
 mod load;
 pub mod perplexity;
+#[cfg(feature = "bevy")]
+pub mod plugin;
 pub mod quant;
 pub mod sampling;
 pub mod schedule;
@@ -55,6 +57,8 @@ pub mod prelude {
     pub use crate::checkpoint::{ChatMessage, ChatOptions, ChatRequest, Checkpoint, CheckpointError, ModelConfig};
     pub use crate::cpu::{Cpu, Workers};
     pub use crate::load::{LoadError, LoadOptions, LoadedModel, load};
+    #[cfg(feature = "bevy")]
+    pub use crate::plugin::{FrameBudget, LoquentPlugin, LoquentSystems, ModelFailed, ModelLoaded, Models};
     pub use crate::sampling::Sampling;
     pub use crate::schedule::{Budget, LayerSystems, Progress, StepSystems, advance, install};
     pub use crate::world::control::{
@@ -63,6 +67,7 @@ pub mod prelude {
     pub use crate::world::conversation::{Conversation, SystemPrompt};
     pub use crate::world::heard::{SequenceFinished, Spoken, TokenGenerated};
     pub use crate::world::limits::Limits;
+    pub use crate::world::model::ModelState;
     pub use crate::world::sampler::{Sampler, Seed};
     pub use crate::world::sequence::{
         FinishReason, Finished, HostLogits, Prompt, Queued, Running, SpeaksWith, StopRules, Waits,

@@ -14,7 +14,7 @@ use crate::cpu::{self, Cpu, Isa, Numerics, PackError, Workers, WorkersError};
 use crate::schedule::{self, Turn};
 use crate::world::fingerprint::{Fingerprint, FingerprintOf};
 use crate::world::layer::LayerIndex;
-use crate::world::model::{GenerationDefaults, Model, Unavailable};
+use crate::world::model::{GenerationDefaults, Model, ModelState, Unavailable};
 use crate::world::parts::{LayerParts, ModelParts};
 use crate::world::role::{MatrixRole, VectorRole};
 use crate::world::sequence::Running;
@@ -112,6 +112,9 @@ pub enum LoadError<E = CheckpointError> {
     #[cfg(feature = "gpu")]
     #[error(transparent)]
     Gpu(crate::gpu::GpuError),
+    /// Whatever loaded it panicked, or was dropped.
+    #[error("loading was interrupted: its task panicked or was dropped")]
+    Interrupted,
 }
 
 /// A model that was opened, checked and packed, and is in no world yet.
@@ -164,7 +167,11 @@ impl LoadedModel {
         progress: impl FnMut(&str),
     ) -> Result<Self, LoadError> {
         let config = checkpoint.config.clone();
-        let model = Self::from_tensors(&config, &mut checkpoint, options, progress)?;
+        Ok(Self::from_tensors(&config, &mut checkpoint, options, progress)?.with_text_side(checkpoint))
+    }
+
+    /// The text side of the checkpoint whose tensors these are.
+    pub(crate) fn with_text_side(self, checkpoint: Checkpoint) -> Self {
         checkpoint.warn_of_left_over();
         let defaults = GenerationDefaults {
             sampling: checkpoint.generation.sampling(),
@@ -173,7 +180,7 @@ impl LoadedModel {
             chat_end_tokens: end_tokens(&checkpoint, true),
         };
         let Checkpoint { tokenizer, chat_template, .. } = checkpoint;
-        Ok(Self { text: TextSide { tokenizer, chat_template, defaults }, ..model })
+        Self { text: TextSide { tokenizer, chat_template, defaults }, ..self }
     }
 
     /// Makes a model of `config` with tensors from any `source`, and without a text side; `progress` is told the name of
@@ -235,22 +242,32 @@ impl LoadedModel {
     /// Moves the model into `world`: an entity for it and a child for each layer. Installs the schedules and the CPU's
     /// systems where they are not yet. A world may hold several models, which take turns.
     pub fn spawn(self, world: &mut World) -> Entity {
+        let model = world.spawn_empty().id();
+        self.insert(world, model);
+        model
+    }
+
+    /// Moves the model into an entity of `world` that is none yet, as [`spawn`](Self::spawn) does into a new one. Sequences may
+    /// have named it before: see [`ModelState`].
+    ///
+    /// # Panics
+    /// If there is no such entity.
+    pub fn insert(self, world: &mut World, model: Entity) {
         schedule::install(world);
         if !world.contains_resource::<Workers>() {
             world.insert_resource(self.workers);
         }
         cpu::add_systems(world);
         let Self { config, form, text, fingerprint, .. } = self;
-        let mut model = world.spawn((config, text.defaults, Turn::default(), fingerprint));
+        let mut entity = world.entity_mut(model);
+        entity.insert((config, text.defaults, Turn::default(), fingerprint, ModelState::Ready));
         if let Some(tokenizer) = text.tokenizer {
-            model.insert(tokenizer);
+            entity.insert(tokenizer);
         }
         if let Some(template) = text.chat_template {
-            model.insert(template);
+            entity.insert(template);
         }
-        let model = model.id();
         form.insert(world, model);
-        model
     }
 }
 

@@ -27,6 +27,7 @@ const CHATML_HEADER: &str = "<|im_start|>assistant";
 /// `tool_calls`, `tool_call_id`, `name`, `reasoning_content` and whatever else a template knows of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(opaque, Clone, Debug, PartialEq))]
 pub struct ChatMessage(Map<String, Value>);
 
 impl ChatMessage {

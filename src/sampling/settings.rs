@@ -4,6 +4,7 @@
 
 /// How tokens are picked. The default is greedy: the largest logit, no penalties.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(bevy_ecs::reflect::Component, Clone, PartialEq))]
 pub struct Sampling {
     /// 0 is greedy.
     pub temperature: f32,

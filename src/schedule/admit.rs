@@ -7,6 +7,7 @@ use bevy_ecs::entity_disabling::Disabled;
 use bevy_ecs::prelude::*;
 use bevy_ecs::query::{Allow, QueryData};
 
+use super::choose::choose;
 use super::finish::{finish_later, forget};
 use super::prompt::TextSide;
 use crate::checkpoint::{ChatMessage, ChatOptions, ChatTemplate, ModelConfig, Tokenizer};
@@ -16,7 +17,7 @@ use crate::world::control::{ForkOf, Paused, Priority};
 use crate::world::conversation::{Conversation, SystemPrompt};
 use crate::world::layer::LayerIndex;
 use crate::world::limits::{CacheCost, Limits};
-use crate::world::model::{GenerationDefaults, Unavailable};
+use crate::world::model::{GenerationDefaults, ModelState, Unavailable};
 use crate::world::refusal::Refusal;
 use crate::world::sampler::{Sampler, Seed};
 use crate::world::sequence::{
@@ -147,6 +148,7 @@ pub fn admit_queued(
     mut commands: Commands,
     limits: Res<Limits>,
     models: Query<Model>,
+    states: Query<(Entity, &ModelState)>,
     layers: Query<Entity, With<LayerIndex>>,
     holding: Query<Holding, Holds>,
     mut queued: Query<Waiting, ToBeLetIn>,
@@ -155,12 +157,8 @@ pub fn admit_queued(
     if queued.is_empty() {
         return;
     }
-    if models.is_empty() {
-        if !std::mem::replace(&mut *warned, true) {
-            tracing::warn!("a sequence waits for a model, and there is none: `loquent::load` brings one");
-        }
-        queued.iter().for_each(|sequence| _ = commands.entity(sequence.entity).insert(Waits::ForModel));
-        return;
+    if states.is_empty() && !std::mem::replace(&mut *warned, true) {
+        tracing::warn!("a sequence waits for a model, and there is none: `loquent::load` brings one");
     }
     let kept = |is_conversation: bool| if is_conversation { limits.kept_states } else { 0 };
     let mut all = Used::default();
@@ -194,13 +192,18 @@ pub fn admit_queued(
             held_back = Some((sequence.entity, Waits::ForTurn));
             break;
         }
-        let model = match choose(&models, sequence.speaks_with) {
-            Ok(model) if model.unavailable => {
+        let model = match choose(states.iter(), sequence.speaks_with.copied()) {
+            Ok(Some(model)) => models.get(model).map_err(|_| Refusal::NoSuchModel(model)),
+            Ok(None) => {
                 commands.entity(sequence.entity).insert(Waits::ForModel);
                 continue;
             }
-            chosen => chosen,
+            Err(refusal) => Err(refusal),
         };
+        if model.as_ref().is_ok_and(|model| model.unavailable) {
+            commands.entity(sequence.entity).insert(Waits::ForModel);
+            continue;
+        }
         let begun = model.and_then(|model| Ok((begin(&model, &mut sequence)?, model)));
         let (begun, model) = match begun {
             Ok(begun) => begun,
@@ -273,14 +276,6 @@ pub fn admit_queued(
     if let Some((sequence, why)) = held_back {
         commands.entity(sequence).insert(why);
         waiting.for_each(|sequence| _ = commands.entity(sequence.entity).insert(why));
-    }
-}
-
-/// The model that a sequence names, or the only one.
-fn choose<'a>(models: &'a Query<Model>, named: Option<&SpeaksWith>) -> Result<ModelItem<'a, 'a>, Refusal> {
-    match named {
-        Some(&SpeaksWith(model)) => models.get(model).map_err(|_| Refusal::NoSuchModel(model)),
-        None => models.single().map_err(|_| Refusal::ModelNotNamed { models: models.iter().count() }),
     }
 }
 

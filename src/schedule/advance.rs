@@ -34,7 +34,7 @@ pub enum Progress {
 /// picks the next tokens; a step, or as much of one or as many as the `budget` allows. What is computed does not depend on where
 /// it was cut.
 ///
-/// A world without a model is [`Progress::Idle`]: what is queued waits for one to be loaded.
+/// A world without a model, or with one that is still loading, is [`Progress::Idle`]: what is queued waits for it.
 pub fn advance(world: &mut World, budget: Budget) -> Progress {
     super::install(world);
     profile::instrument(world);
@@ -185,7 +185,8 @@ fn is_waited_for(world: &mut World) -> bool {
     if models.iter(world).next().is_none() {
         return false;
     }
-    let mut told = world.query_filtered::<(), (With<Say>, Without<Paused>, Without<Queued>, Without<Running>)>();
+    type Told = (With<Say>, Without<Paused>, Without<Queued>, Without<Running>);
+    let mut told = world.query_filtered::<Has<Waits>, Told>();
     let mut queued = world.query_filtered::<(Option<&ForkOf>, Has<Waits>), (With<Queued>, Without<Paused>)>();
     // A fork waits for others, and is no reason to go on unless they are ready for it.
     let is_ready = |of: &ForkOf| {
@@ -195,7 +196,7 @@ fn is_waited_for(world: &mut World) -> bool {
     };
     // Others that wait for what nobody will give them are none either.
     let goes_on = |(of, waits): (Option<&ForkOf>, bool)| of.map_or(!waits, is_ready);
-    told.iter(world).next().is_some() || queued.iter(world).any(goes_on)
+    told.iter(world).any(|waits| !waits) || queued.iter(world).any(goes_on)
 }
 
 /// Whether it came to the end.

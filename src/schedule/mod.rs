@@ -4,6 +4,7 @@ mod admit;
 mod advance;
 mod awaited;
 mod budget;
+mod choose;
 mod emit;
 mod fill;
 mod finish;

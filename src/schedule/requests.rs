@@ -3,6 +3,7 @@
 use bevy_ecs::entity::{EntityCloner, EntityClonerBuilder, OptOut};
 use bevy_ecs::prelude::*;
 
+use super::choose::choose;
 use super::finish::{finish, forget};
 use super::full::turn_within;
 use super::prompt::TextSide;
@@ -11,6 +12,7 @@ use crate::sampling::Sampling;
 use crate::world::cache::{Caches, OfSequence};
 use crate::world::control::{Forgetful, ForkOf, Rewind, Say, Stop, TurnsForgotten};
 use crate::world::conversation::Conversation;
+use crate::world::model::ModelState;
 use crate::world::refusal::Refusal;
 use crate::world::sampler::{Sampler, Seed};
 use crate::world::sequence::{Admitted, FinishReason, Finished, Prompt, Queued, Running, SpeaksWith, StopRules, Waits};
@@ -152,26 +154,24 @@ fn share_caches(world: &mut World, original: Entity, fork: Entity) {
     }
 }
 
-/// The model that `sequence` names, or the only one. Nothing, where there is none yet.
+/// The model that `sequence` names, or the only one. Nothing, where it is still to come.
 fn model_of(world: &mut World, sequence: Entity) -> Option<Result<Entity, Refusal>> {
     let named = world.get::<SpeaksWith>(sequence).copied();
-    let models: Vec<Entity> = world.query_filtered::<Entity, With<ModelConfig>>().iter(world).collect();
-    match (named, models.as_slice()) {
-        (_, []) => None,
-        (Some(SpeaksWith(model)), models) => {
-            Some(models.contains(&model).then_some(model).ok_or(Refusal::NoSuchModel(model)))
-        }
-        (None, &[model]) => Some(Ok(model)),
-        (None, models) => Some(Err(Refusal::ModelNotNamed { models: models.len() })),
-    }
+    choose(world.query::<(Entity, &ModelState)>().iter(world), named).transpose()
 }
 
 /// Has a sequence that has begun take up the [`Prompt`] that it was given.
 fn begin_anew(world: &mut World, sequence: Entity) {
-    let Some(model) = model_of(world, sequence) else { return };
+    let model = model_of(world, sequence);
     if world.get::<Running>(sequence).is_some() {
         finish(world.entity_mut(sequence), FinishReason::Cancelled);
     }
+    let Some(model) = model else {
+        // What it has read was read by another.
+        forget(&mut world.entity_mut(sequence));
+        world.entity_mut(sequence).remove::<Conversation>();
+        return go_on(world, sequence, Ok((Tokens::default(), 0)));
+    };
     let result = model.and_then(|model| {
         let prompt = world.get::<Prompt>(sequence).cloned().ok_or(Refusal::EmptyPrompt)?;
         let ids = TextSide::of(world, sequence, model).prompt(&prompt)?;
@@ -194,7 +194,10 @@ fn begin_anew(world: &mut World, sequence: Entity) {
 
 /// Has a sequence that is at rest take up what it was told.
 fn say(world: &mut World, sequence: Entity) {
-    let Some(model) = model_of(world, sequence) else { return };
+    let Some(model) = model_of(world, sequence) else {
+        world.entity_mut(sequence).insert(Waits::ForModel);
+        return;
+    };
     let Some(Say(messages)) = world.entity_mut(sequence).take() else { return };
     let is_text = world.get::<Prompt>(sequence).is_some_and(|prompt| !prompt.is_chat());
     let result = model.and_then(|model| {

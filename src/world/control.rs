@@ -8,25 +8,30 @@ use crate::checkpoint::ChatMessage;
 
 /// Takes no part in steps for as long as it is there. Its caches stay.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 pub struct Paused;
 
 /// Who is served first, where not all can be: higher ones before lower ones, 0 where nothing is said. Among equals, those that
 /// generate take turns, and prompts are read in the order in which they came.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 pub struct Priority(pub i32);
 
 /// Ends what the sequence is at, for this reason.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 pub struct Stop(pub FinishReason);
 
 /// What is said to the sequence next, once it has answered what was said before.
 #[derive(Component, Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 #[require(Tokens, StopRules, Arrival)]
 pub struct Say(pub Vec<ChatMessage>);
 
 /// Takes the conversation back to before this turn, from 0 on: that turn and all after it are forgotten. What the sequence is
 /// at ends.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 pub struct Rewind(pub usize);
 
 /// Begins as a copy of another sequence: with what it has read, said and heard, which both share until one of them writes
@@ -35,6 +40,7 @@ pub struct Rewind(pub usize);
 /// It waits until the other has read its prompt. One that has a [`Prompt`](super::sequence::Prompt) of its own, or is
 /// [told](Say) something, takes over what begins alike and reads the rest.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 #[component(immutable)]
 #[require(Tokens, StopRules, Arrival, Queued)]
 pub struct ForkOf(pub Entity);
@@ -43,6 +49,7 @@ pub struct ForkOf(pub Entity);
 /// before all turns, until the rest fills no more than this share of the context, and that is read again. The last turn
 /// always stays. A [`TurnsForgotten`] message says so.
 #[derive(Component, Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 pub struct Forgetful(pub f32);
 
 impl Default for Forgetful {

@@ -9,6 +9,7 @@ use crate::checkpoint::{ChatMessage, ChatOptions};
 /// All that was said, to the model and by it: what its chat template is given at each turn. A sequence has it from its first
 /// [`Prompt::Chat`](super::sequence::Prompt::Chat), [`SystemPrompt`] or [`Say`](super::control::Say).
 #[derive(Component, Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(bevy_ecs::reflect::Component, Clone, PartialEq))]
 #[require(Tokens, StopRules, Arrival)]
 pub struct Conversation {
     messages: Vec<ChatMessage>,
@@ -112,6 +113,7 @@ impl Conversation {
 /// # Ok::<(), LoadError>(())
 /// ```
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(bevy_ecs::reflect::Component, Clone, PartialEq))]
 #[component(immutable)]
 #[require(Conversation, Queued)]
 pub struct SystemPrompt(pub String);

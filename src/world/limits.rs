@@ -4,6 +4,7 @@ use bevy_ecs::prelude::*;
 
 /// What all sequences together may take.
 #[derive(Resource, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Resource, Clone, Debug, PartialEq))]
 pub struct Limits {
     /// Rows that a step may have, at least one: a row of each sequence that generates, by turns where they are more, and
     /// what is left for prompts, in the order in which they came.
@@ -30,6 +31,7 @@ impl Default for Limits {
 
 /// What the caches of one sequence take on its model, in bytes. On the model entity; its backend says it.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 #[component(immutable)]
 pub struct CacheCost {
     /// Whatever its length.

@@ -35,13 +35,32 @@ pub struct ActiveModel;
 /// On a model that cannot compute for now, and why: its device is lost, or has no memory. Its sequences wait, with the text
 /// that they have, until [`LoadedModel::revive`](crate::LoadedModel::revive) gives it another.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 pub struct Unavailable(pub String);
+
+/// How far a model is. An entity may be named as one from the moment on that it has this: until it is ready, whoever
+/// speaks with it waits.
+///
+/// Whoever loads a model elsewhere spawns it as [`Loading`](Self::Loading), and has
+/// [`LoadedModel::insert`](crate::LoadedModel::insert) make it [`Ready`](Self::Ready).
+#[derive(Component, Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
+pub enum ModelState {
+    /// It is to come, and this share of its weights has been read. At 1, what is left is to bring them into the form that its
+    /// backend reads.
+    Loading(f32),
+    /// It is there.
+    Ready,
+    /// It will not come, and why. Sequences that speak with it are refused.
+    Failed(String),
+}
 
 /// The model of the step in hand, if it has the components `D`.
 pub type OnModel<'w, 's, D> = Single<'w, 's, D, With<ActiveModel>>;
 
 /// What the model's makers generate with: what holds for a sequence that does not say otherwise.
 #[derive(Component, Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 pub struct GenerationDefaults {
     /// How tokens are picked.
     pub sampling: Sampling,

@@ -4,6 +4,7 @@ use crate::checkpoint::ModelConfig;
 
 /// Why a prompt cannot be run at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Clone, Debug, PartialEq))]
 #[non_exhaustive]
 pub enum Refusal {
     /// There is nothing to continue.
@@ -50,6 +51,14 @@ pub enum Refusal {
     /// What the sequence names as its model is none, or no more.
     #[error("`SpeaksWith` names {0}, which is no model: expected the entity that loading returned")]
     NoSuchModel(bevy_ecs::entity::Entity),
+    /// The model could not be loaded.
+    #[error("its model, {model}, was not loaded: {reason}")]
+    ModelFailed {
+        /// Which.
+        model: bevy_ecs::entity::Entity,
+        /// Why not.
+        reason: String,
+    },
     /// What a sequence is to be a fork of is none, or no more.
     #[error("`ForkOf` names {0}, which is no sequence, or ended before it had read its prompt")]
     NoSuchSequence(bevy_ecs::entity::Entity),

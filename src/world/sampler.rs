@@ -13,6 +13,7 @@ impl Component for Sampling {
 
 /// Where the random numbers of a sequence come from; 0 where nothing is said.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 #[component(immutable)]
 pub struct Seed(pub u64);
 

@@ -21,6 +21,7 @@ use crate::checkpoint::ChatMessage;
 /// assert!(world.get::<Queued>(story).is_some());
 /// ```
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 #[component(immutable)]
 #[require(Tokens, StopRules, Arrival, Queued)]
 #[non_exhaustive]
@@ -58,6 +59,7 @@ impl Prompt {
 
 /// The model that a sequence runs on. It may be left out where there is one.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 #[component(immutable)]
 pub struct SpeaksWith(pub Entity);
 
@@ -71,10 +73,12 @@ pub struct LogitsFrom(pub usize);
 /// and change them and the sampler picks from them. On the CPU they are there anyway; a device otherwise picks by itself, and
 /// gives back no more than the token. A sampler with penalties asks for them without this.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 pub struct HostLogits;
 
 /// When a sequence ends, besides running into the model's `max_position_embeddings`. What is `None` is the model's.
 #[derive(Component, Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 pub struct StopRules {
     /// Ends with [`FinishReason::Length`] at this many new tokens, or at the model's last position if that comes first;
     /// `Some(0)` reads the prompt and picks nothing.
@@ -109,14 +113,16 @@ impl Default for Arrival {
 
 /// Waits to take part in steps: [`Waits`] says for what, from the next step on.
 #[derive(Component, Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug))]
 pub struct Queued;
 
 /// What a [`Queued`] sequence waits for.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 #[component(immutable)]
 #[non_exhaustive]
 pub enum Waits {
-    /// A model: there is none, or its own cannot compute for now.
+    /// A model: there is none, or its own is still loading or cannot compute for now.
     ForModel,
     /// Others to end: as many run as may.
     ForTurn,
@@ -142,6 +148,7 @@ pub struct Admitted {
 
 /// Takes part in steps, unless it is [`Paused`](super::control::Paused). Taken away, it is let in anew.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 pub struct Running {
     /// The model it runs on.
     pub model: Entity,
@@ -158,10 +165,12 @@ pub struct Running {
 /// Has ended; its tokens stay until it is despawned, and its caches for as long as nobody else needs their room. A
 /// conversation goes on when it is [told](super::control::Say) more.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 pub struct Finished(pub FinishReason);
 
 /// Why a sequence ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Clone, Debug, PartialEq))]
 #[non_exhaustive]
 pub enum FinishReason {
     /// An end-of-sequence token or a stop text.

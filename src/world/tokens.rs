@@ -6,6 +6,7 @@ use bevy_ecs::prelude::*;
 
 /// The token ids of a sequence.
 #[derive(Component, Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 #[component(on_despawn = super::heard::despawned)]
 pub struct Tokens {
     /// What the new ones continue, once the sequence is admitted: the prompt; in a conversation, all turns up to the answer

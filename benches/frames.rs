@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bevy_ecs::entity::EntityCloner;
 use bevy_ecs::prelude::*;
 use loquent::prelude::*;
+use loquent::snapshot::{Contents, Snapshot};
 use loquent::world::batch::Batch;
 use support::random::{Matrices, RandomWeights};
 
@@ -47,6 +48,7 @@ fn main() {
     }
     crowd(&mut world);
     forks(&mut world);
+    snapshots(&mut world);
 }
 
 fn world() -> World {
@@ -179,6 +181,35 @@ fn forks(world: &mut World) {
         let forked = started.elapsed().as_secs_f64() / FORKS as f64;
         println!("a fork at {tokens} tokens: {:.1} µs, by Bevy's cloner {:.1} µs", 1e6 * forked, 1e6 * cloned);
         clear(world);
+    }
+}
+
+/// What it takes to save and restore a sequence of 200 tokens.
+fn snapshots(world: &mut World) {
+    let model = world.query_filtered::<Entity, With<ModelConfig>>().single(world).expect("a model");
+    let original = spawn(world, 200, 1_000_000);
+    while world.get::<Tokens>(original).is_none_or(|found| found.generated.is_empty()) {
+        advance(world, Budget::Step);
+    }
+    for contents in [Contents::AsStored, Contents::Half, Contents::Tokens] {
+        const SNAPSHOTS: usize = 20;
+        let started = Instant::now();
+        let bytes =
+            (0..SNAPSHOTS).map(|_| Snapshot::take(world, original, contents).expect("a snapshot").to_bytes()).last();
+        let taken = started.elapsed().as_secs_f64() / SNAPSHOTS as f64;
+        let bytes = bytes.expect("a snapshot");
+        let started = Instant::now();
+        for _ in 0..SNAPSHOTS {
+            Snapshot::from_bytes(&bytes).expect("a snapshot").restore(world, model).expect("the same model");
+        }
+        let restored = started.elapsed().as_secs_f64() / SNAPSHOTS as f64;
+        println!(
+            "a snapshot of 200 tokens, {contents:?}: {} bytes, {:.0} a second taken, {:.0} restored",
+            bytes.len(),
+            1.0 / taken,
+            1.0 / restored
+        );
+        clear_but(world, original);
     }
 }
 

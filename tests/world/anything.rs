@@ -3,6 +3,7 @@
 use bevy_ecs::entity::EntityCloner;
 use bevy_ecs::prelude::*;
 use loquent::prelude::*;
+use loquent::snapshot::{Contents, Snapshot};
 use loquent::world::refusal::Refusal;
 use proptest::prelude::*;
 
@@ -21,6 +22,7 @@ enum Act {
     Stop(usize),
     Rewind(usize, usize),
     Prompt(usize, usize),
+    Save(usize),
     Join(usize),
     Despawn(usize),
     Rows(usize),
@@ -39,6 +41,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => place().prop_map(Act::Stop),
         1 => (place(), 0..3usize).prop_map(|(place, turn)| Act::Rewind(place, turn)),
         1 => (place(), 0..SAID.len()).prop_map(|(place, said)| Act::Prompt(place, said)),
+        1 => place().prop_map(Act::Save),
         1 => (0..SAID.len()).prop_map(Act::Join),
         1 => place().prop_map(Act::Despawn),
         1 => (1..20usize).prop_map(Act::Rows),
@@ -83,6 +86,15 @@ fn perform(world: &mut World, speakers: &mut Vec<Entity>, act: Act) {
         Act::Prompt(place, said) => {
             let prompt = Prompt::chat([ChatMessage::new("user", SAID[said])]);
             world.entity_mut(at(place)).insert(prompt);
+        }
+        Act::Save(place) => {
+            let (place, original) = (place % speakers.len(), at(place));
+            let model = world.query_filtered::<Entity, With<ModelConfig>>().single(world).expect("a model");
+            let Ok(saved) = Snapshot::take(world, original, Contents::AsStored) else { return };
+            world.despawn(original);
+            let restored =
+                Snapshot::from_bytes(&saved.to_bytes()).expect("whole").restore(world, model).expect("its model");
+            speakers[place] = restored.sequence;
         }
         Act::Join(said) => {
             let newcomer = speaker(world, said);

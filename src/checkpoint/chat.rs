@@ -6,9 +6,9 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::chat_message::ChatMessage;
 use super::error::CheckpointError;
 use super::jinja;
 use super::source::Source;
@@ -21,51 +21,6 @@ const LARGEST_TEMPLATE: u64 = 1 << 20;
 /// How an answer begins in ChatML, on a line of its own. Jinja drops the line feed that ends a template; a template that
 /// ends in this header as plain text would lose a part of it, and the model would see a prompt that it was never trained on.
 const CHATML_HEADER: &str = "<|im_start|>assistant";
-
-/// One turn of a conversation: an object with the fields that templates read, by the names that they are known by from
-/// chat APIs. `role` says who speaks (`system`, `user`, `assistant`, `tool`) and `content` what they say; there may be
-/// `tool_calls`, `tool_call_id`, `name`, `reasoning_content` and whatever else a template knows of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(opaque, Clone, Debug, PartialEq))]
-pub struct ChatMessage(Map<String, Value>);
-
-impl ChatMessage {
-    /// A message of text.
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self(Map::new()).with("role", role.into()).with("content", content.into())
-    }
-
-    /// Who speaks, if it says so.
-    #[must_use]
-    pub fn role(&self) -> Option<&str> {
-        self.0.get("role")?.as_str()
-    }
-
-    /// What they say, if it is text.
-    #[must_use]
-    pub fn content(&self) -> Option<&str> {
-        self.0.get("content")?.as_str()
-    }
-
-    /// With a further field, or another value of one: `content` may be a list of parts, for example.
-    #[must_use]
-    pub fn with(mut self, field: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.0.insert(field.into(), value.into());
-        self
-    }
-
-    pub(super) fn is_system(&self) -> bool {
-        self.role() == Some("system")
-    }
-}
-
-/// The fields as they are.
-impl From<Map<String, Value>> for ChatMessage {
-    fn from(fields: Map<String, Value>) -> Self {
-        Self(fields)
-    }
-}
 
 /// How a conversation is rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +101,7 @@ impl ChatTemplate {
         variables.extend(options.template_args.iter());
         variables.extend(
             [
-                ("messages", messages.iter().map(|message| Value::Object(message.0.clone())).collect()),
+                ("messages", messages.iter().map(|message| Value::Object(message.fields().clone())).collect()),
                 ("tools", tools),
                 ("add_generation_prompt", options.add_generation_prompt.into()),
                 ("enable_thinking", options.enable_thinking.into()),

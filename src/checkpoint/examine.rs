@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::chat::{ChatMessage, ChatOptions, ChatTemplate};
+use super::chat::{ChatOptions, ChatTemplate};
+use super::chat_message::ChatMessage;
 use super::config::{ModelConfig, Told};
 use super::directory::{CONFIG, unused_adapter};
 use super::error::CheckpointError;

@@ -6,6 +6,7 @@
 mod aligned;
 mod architecture;
 mod chat;
+mod chat_message;
 mod config;
 mod converted;
 mod directory;
@@ -34,7 +35,8 @@ mod unused_settings;
 mod values;
 
 pub(crate) use aligned::AlignedBytes;
-pub use chat::{ChatMessage, ChatOptions, ChatTemplate};
+pub use chat::{ChatOptions, ChatTemplate};
+pub use chat_message::ChatMessage;
 pub use config::{AttentionConfig, DeltaNetConfig, LayerType, Layout, ModelConfig};
 pub use converted::Promotion;
 pub(crate) use converted::{Format, INDEX, Rotated, Row, index_text};

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::chat::ChatMessage;
+use super::chat_message::ChatMessage;
 
 /// The same conversation with the texts of all system messages in the first of them, a blank line between each, and that
 /// one before all other messages. `None` if that is how it is, or if one of them is not plain text.

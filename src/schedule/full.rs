@@ -4,7 +4,7 @@ use bevy_ecs::prelude::*;
 
 use super::finish::finish;
 use super::prompt::TextSide;
-use super::requests::TakenBack;
+use super::take_back::TakenBack;
 use crate::checkpoint::ModelConfig;
 use crate::world::control::{Forgetful, TurnsForgotten};
 use crate::world::conversation::Conversation;

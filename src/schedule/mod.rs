@@ -29,10 +29,10 @@ pub use fill::{Turn, choose_model, fill_batch};
 pub use finish::read_again;
 pub use full::{Full, make_room};
 pub use pace::Pace;
-pub use requests::{TakenBack, take_requests};
+pub use requests::take_requests;
 pub use sample::{Picks, pick_tokens};
 pub use sets::{BeginStep, EndStep, LayerPass, LayerSystems, LeaveStep, PollDevice, StepSystems};
-pub use take_back::{keep_states, take_back};
+pub use take_back::{TakenBack, keep_states, take_back};
 
 use crate::world::batch::Batch;
 use crate::world::control::TurnsForgotten;

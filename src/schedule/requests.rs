@@ -7,6 +7,7 @@ use super::choose::choose;
 use super::finish::{finish, forget};
 use super::full::turn_within;
 use super::prompt::TextSide;
+use super::take_back::TakenBack;
 use crate::checkpoint::{ChatMessage, ChatOptions, ModelConfig};
 use crate::sampling::Sampling;
 use crate::world::cache::{Caches, OfSequence};
@@ -18,11 +19,6 @@ use crate::world::sampler::{Sampler, Seed};
 use crate::world::sequence::{Admitted, FinishReason, Finished, Prompt, Queued, Running, SpeaksWith, StopRules, Waits};
 use crate::world::tokens::Tokens;
 use crate::world::transcript::Transcript;
-
-/// On a sequence whose caches hold more than they should: how many positions are to be left. Whoever keeps caches takes it up
-/// before the next batch is filled.
-#[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TakenBack(pub usize);
 
 /// Sequences that are to begin with a prompt, if they have begun before.
 type Anew = (With<Prompt>, With<Queued>);

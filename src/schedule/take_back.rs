@@ -2,12 +2,16 @@
 
 use bevy_ecs::prelude::*;
 
-use super::requests::TakenBack;
 use crate::world::batch::Batch;
 use crate::world::cache::{Caches, DeltaState, KvCache};
 use crate::world::limits::Limits;
 use crate::world::storage::Storage;
 use crate::world::tokens::Tokens;
+
+/// On a sequence whose caches hold more than they should: how many positions are to be left. Whoever keeps caches takes it up
+/// before the next batch is filled.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenBack(pub usize);
 
 /// Part of the `Admit` set: takes caches back to as many positions as [`TakenBack`] says, or as few as they can then; those
 /// between are read again.

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use bevy_ecs::prelude::*;
 
+use super::caches::LayerCache;
 use super::layers::{Layer, Layout};
 use super::numbers::{Reader, Writer};
-use super::restore::LayerCache;
 use crate::checkpoint::ModelConfig;
 use crate::cpu::{Cpu, KvBlock};
 use crate::world::cache::{DeltaState, KvCache};

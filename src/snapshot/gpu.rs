@@ -2,9 +2,9 @@
 
 use bevy_ecs::prelude::*;
 
+use super::caches::LayerCache;
 use super::layers::{Layer, Layout};
 use super::numbers::{Reader, Writer};
-use super::restore::LayerCache;
 use crate::gpu::places::CachePlace;
 use crate::gpu::{DeviceError, Gpu, GpuModel, GpuStep};
 use crate::world::cache::{DeltaState, KvCache};

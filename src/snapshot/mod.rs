@@ -54,6 +54,7 @@
 //! Whatever bytes stand in a file, it is refused by what is wrong with it, or restored as a sequence that can be run: every length
 //! is checked against the file, and then against the model, before anything is allocated for it.
 
+mod caches;
 mod check;
 mod computer;
 mod continues;

@@ -3,6 +3,7 @@
 use bevy_ecs::name::Name;
 use bevy_ecs::prelude::*;
 
+use super::caches::{LayerCache, spawn_caches};
 use super::computer::{Backend, Computer};
 use super::continues::{Continues, Restored, Why};
 use super::error::SnapshotError;
@@ -10,13 +11,11 @@ use super::header::{Asked, Contents, Ending, Header, Ids, Sequence, Settings, St
 use super::layers::Layout;
 use super::numbers::Reader;
 use super::room::has_room;
-use super::take::layers_of;
 use super::{Snapshot, check, cpu};
 use crate::checkpoint::{ChatOptions, ModelConfig, TemplateArgs, Tokenizer};
 use crate::cpu::Cpu;
 use crate::sampling::{Random, Sampling};
 use crate::schedule::Full;
-use crate::world::cache::{DeltaState, KvCache, OfLayer, OfSequence};
 use crate::world::control::{Forgetful, Paused, Priority, Rewind, Say, Stop};
 use crate::world::conversation::{Conversation, SystemPrompt};
 use crate::world::fingerprint::Fingerprint;
@@ -26,15 +25,8 @@ use crate::world::sampler::{Sampler, Seed};
 use crate::world::sequence::{
     Admitted, FinishReason, Finished, HostLogits, LogitsFrom, Prompt, Queued, Running, SpeaksWith, StopRules,
 };
-use crate::world::storage::Storage;
 use crate::world::tokens::Tokens;
 use crate::world::transcript::Transcript;
-
-/// What is in a cache entity.
-pub(super) enum LayerCache<S: Storage> {
-    DeltaNet(DeltaState<S>),
-    Attention(KvCache<S>),
-}
 
 /// The caches of a sequence on whatever computes its model.
 enum AllCaches {
@@ -118,16 +110,6 @@ impl Snapshot {
             #[cfg(not(feature = "gpu"))]
             Backend::Gpu => Err(wrong()),
         }
-    }
-}
-
-fn spawn_caches<S: Storage>(world: &mut World, sequence: Entity, model: Entity, caches: Vec<LayerCache<S>>) {
-    for (layer, cache) in layers_of(world, model).into_iter().zip(caches) {
-        let relations = (OfSequence(sequence), OfLayer(layer));
-        match cache {
-            LayerCache::DeltaNet(state) => world.spawn((relations, state)),
-            LayerCache::Attention(cache) => world.spawn((relations, cache)),
-        };
     }
 }
 

@@ -3,6 +3,7 @@
 use bevy_ecs::name::Name;
 use bevy_ecs::prelude::*;
 
+use super::caches::layers_of;
 use super::computer::{Backend, Computer};
 use super::envelope::{self, PREFIX};
 use super::error::SnapshotError;
@@ -21,7 +22,6 @@ use crate::world::control::{Forgetful, ForkOf, Paused, Priority, Rewind, Say, St
 use crate::world::conversation::{Conversation, SystemPrompt};
 use crate::world::cursor::Cursor;
 use crate::world::fingerprint::Fingerprint;
-use crate::world::layer::LayerIndex;
 use crate::world::model::Unavailable;
 use crate::world::sampler::{Sampler, Seed};
 use crate::world::sequence::{
@@ -113,12 +113,6 @@ fn caches_of(world: &World, sequence: Entity, model: Entity) -> Option<Vec<Entit
     let layers: Vec<Entity> = layers_of(world, model);
     let is_of = |(&cache, &layer): (&Entity, &Entity)| world.get::<OfLayer>(cache) == Some(&OfLayer(layer));
     (caches.len() == layers.len() && caches.iter().zip(&layers).all(is_of)).then_some(caches)
-}
-
-/// The layers of a model, in order.
-pub(super) fn layers_of(world: &World, model: Entity) -> Vec<Entity> {
-    let children = world.get::<Children>(model).into_iter().flat_map(|children| children.iter());
-    children.filter(|&child| world.get::<LayerIndex>(child).is_some()).collect()
 }
 
 fn sequence(world: &World, sequence: Entity) -> Result<Sequence, SnapshotError> {

@@ -4,7 +4,7 @@ use bevy_ecs::lifecycle::HookContext;
 use bevy_ecs::prelude::*;
 use bevy_ecs::world::DeferredWorld;
 
-use super::sequence::{FinishReason, Queued, Running};
+use super::status::{FinishReason, Queued, Running};
 use super::transcript::Transcript;
 
 /// A token was picked. Read with a `MessageReader`, or drained from `Messages<TokenGenerated>`.

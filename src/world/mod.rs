@@ -22,6 +22,7 @@ pub mod refusal;
 pub mod role;
 pub mod sampler;
 pub mod sequence;
+pub mod status;
 pub mod storage;
 pub mod tokens;
 pub mod transcript;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::MessagesError;
 use super::tool;
-use crate::checkpoint::chat::ChatMessage;
+use crate::checkpoint::chat_message::ChatMessage;
 
 /// Reads the message at `place`. `calls` are the ids of the tool calls before it, to which it adds its own.
 pub(super) fn read(place: &str, message: Value, calls: &mut HashSet<String>) -> Result<ChatMessage, MessagesError> {

@@ -13,7 +13,7 @@ use std::io::Read;
 pub use error::MessagesError;
 use serde_json::{Map, Value};
 
-use super::chat::ChatMessage;
+use super::chat_message::ChatMessage;
 use super::error::{Excerpt, counted};
 
 /// No context holds as much text, and as values, JSON may take forty times as much memory.

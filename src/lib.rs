@@ -24,6 +24,7 @@
 //! 6. `EndStep` turns the last row of each sequence into logits ([`cpu::head`]), lets a host constrain them, picks a token
 //!    ([`sampling`]) and sends it out as a [`TokenGenerated`](world::heard::TokenGenerated) message.
 //!
+//! [A guided tour](tour) begins with the first word and ends with many speakers within a frame's time.
 //! The table of contents of a step is [`schedule::LayerSystems`] and [`schedule::StepSystems`].
 #![deny(unsafe_code)]
 
@@ -41,7 +42,10 @@ pub mod plugin;
 pub mod quant;
 pub mod sampling;
 pub mod schedule;
+pub mod snapshot;
 pub mod tally;
+#[doc = include_str!("tour.md")]
+pub mod tour {}
 pub mod world;
 
 pub use backend::{Backend, BackendError};

@@ -12,6 +12,7 @@ use crate::checkpoint::{ChatTemplate, Checkpoint, CheckpointError, ModelConfig, 
 use crate::cpu::rope::RopeTable;
 use crate::cpu::{self, Cpu, Isa, Numerics, PackError, Workers, WorkersError};
 use crate::schedule::{self, Turn};
+use crate::world::fingerprint::{Fingerprint, FingerprintOf};
 use crate::world::layer::LayerIndex;
 use crate::world::model::{GenerationDefaults, Model, ModelState, Unavailable};
 use crate::world::parts::{LayerParts, ModelParts};
@@ -123,6 +124,7 @@ pub struct LoadedModel {
     text: TextSide,
     workers: Workers,
     bytes_per_token: usize,
+    fingerprint: Fingerprint,
 }
 
 /// The form that a backend's kernels read.
@@ -193,19 +195,26 @@ impl LoadedModel {
         progress: impl FnMut(&str),
     ) -> Result<Self, LoadError<M::Error>> {
         let workers = Workers::new(options.threads, options.isa).map_err(LoadError::Workers)?;
-        let mut reader = Reader { source, progress, bytes: 0 };
+        let mut reader = Reader { source, progress, bytes: 0, fingerprint: FingerprintOf::model(config) };
         let mapped = ModelParts::shapes(config).map(&mut reader)?;
         // An embedding that is not the head as well is read a row a token.
         let rows_only = mapped.ends.lm_head.as_ref().map_or(0, |_| mapped.ends.embed_tokens.bytes().len());
         let bytes_per_token = reader.bytes - rows_only;
+        let fingerprint = reader.fingerprint.finish();
         let form = Form::of(config, mapped, &workers, &options)?;
-        Ok(Self { config: config.clone(), form, text: TextSide::default(), workers, bytes_per_token })
+        Ok(Self { config: config.clone(), form, text: TextSide::default(), workers, bytes_per_token, fingerprint })
     }
 
     /// The model's dimensions.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// Which model it is.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     /// The bytes of weights that decoding a token reads.
@@ -227,10 +236,7 @@ impl LoadedModel {
     /// How it computes in fact: without weights of four bits, there is nothing to make fast.
     #[must_use]
     pub fn numerics(&self) -> Numerics {
-        match self.form {
-            Form::Cpu { packed_bytes: 1.., .. } => Numerics::Fast,
-            _ => Numerics::Exact,
-        }
+        self.form.numerics()
     }
 
     /// Moves the model into `world`: an entity for it and a child for each layer. Installs the schedules and the CPU's
@@ -252,9 +258,9 @@ impl LoadedModel {
             world.insert_resource(self.workers);
         }
         cpu::add_systems(world);
-        let Self { config, form, text, .. } = self;
+        let Self { config, form, text, fingerprint, .. } = self;
         let mut entity = world.entity_mut(model);
-        entity.insert((config, text.defaults, Turn::default(), ModelState::Ready));
+        entity.insert((config, text.defaults, Turn::default(), fingerprint, ModelState::Ready));
         if let Some(tokenizer) = text.tokenizer {
             entity.insert(tokenizer);
         }
@@ -288,9 +294,10 @@ impl LoadedModel {
             world.despawn(layer);
         }
         let mut entity = world.entity_mut(model);
-        entity.remove::<(Model<Cpu>, RopeTable, Unavailable)>();
+        entity.remove::<(Model<Cpu>, RopeTable, Numerics, Unavailable)>();
         #[cfg(feature = "gpu")]
         entity.remove::<(Model<crate::gpu::Gpu>, crate::gpu::GpuModel)>();
+        entity.insert(self.fingerprint);
         self.form.insert(world, model);
         Ok(())
     }
@@ -359,12 +366,20 @@ impl Form {
         }
     }
 
+    fn numerics(&self) -> Numerics {
+        match self {
+            Self::Cpu { packed_bytes: 1.., .. } => Numerics::Fast,
+            _ => Numerics::Exact,
+        }
+    }
+
     /// Puts everything that a backend needs on the model entity and on its layers.
     fn insert(self, world: &mut World, model: Entity) {
         let Some(config) = world.get::<ModelConfig>(model).cloned() else { return };
+        let numerics = self.numerics();
         match self {
             Self::Cpu { parts: ModelParts { ends, layers }, .. } => {
-                world.entity_mut(model).insert((ends, cpu::cache_cost(&config), RopeTable::of(&config)));
+                world.entity_mut(model).insert((ends, cpu::cache_cost(&config), RopeTable::of(&config), numerics));
                 insert_layers(world, model, layers);
             }
             #[cfg(feature = "gpu")]
@@ -404,11 +419,12 @@ impl MapTensors<Shapes, Mapped> for Checkpoint {
     }
 }
 
-/// Tells of each tensor, and counts bytes.
+/// Tells of each tensor, counts bytes, and takes the fingerprint.
 struct Reader<'a, M, P> {
     source: &'a mut M,
     progress: P,
     bytes: usize,
+    fingerprint: FingerprintOf,
 }
 
 impl<M: MapTensors<Shapes, Mapped>, P: FnMut(&str)> MapTensors<Shapes, Mapped> for Reader<'_, M, P> {
@@ -418,12 +434,14 @@ impl<M: MapTensors<Shapes, Mapped>, P: FnMut(&str)> MapTensors<Shapes, Mapped> f
         (self.progress)(name);
         let tensor = self.source.matrix(name, matrix)?;
         self.bytes += tensor.bytes().len();
+        self.fingerprint.tensor(name, &tensor);
         Ok(tensor)
     }
 
     fn vector(&mut self, name: &str, vector: &Shape<VectorRole>) -> Result<StoredVector, M::Error> {
         let vector = self.source.vector(name, vector)?;
         self.bytes += vector.tensor.bytes().len();
+        self.fingerprint.tensor(name, &vector.tensor);
         Ok(vector)
     }
 }

@@ -26,7 +26,7 @@ impl TemplateArgs {
         Ok(())
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (String, Value)> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (String, Value)> + '_ {
         self.0.iter().map(|(name, value)| (name.clone(), value.clone()))
     }
 }

@@ -10,7 +10,7 @@ use bevy_ecs::prelude::*;
 use clap::ValueEnum;
 use loquent::checkpoint::ElementType;
 use loquent::prelude::*;
-use loquent::schedule::profile::{Profile, SystemCost, table};
+use loquent::schedule::profile::{Profile, tables};
 use serde_json::json;
 
 use super::others::Ticks;
@@ -101,9 +101,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let text = if args.json { format!("{}\n", report.json()) } else { report.table() };
     std::io::stdout().write_all(text.as_bytes())?;
     if args.profile {
-        for (part, costs) in [("prompt", &bench.costs.prompt), ("decode", &bench.costs.decode)] {
-            eprintln!("{part}\n{}", table(costs.iter().cloned(), report.bandwidth.median));
-        }
+        eprintln!("{}", tables(bench.world.resource::<Profile>(), report.bandwidth.median));
         if let Some(note) = model::split_note(&bench.world) {
             eprintln!("{note}");
         }
@@ -141,17 +139,8 @@ impl Args {
         };
         let memory = vec![1u8; BANDWIDTH_BYTES];
         let bytes_per_token = loaded.bytes_per_token();
-        let (world, costs) = (model::world(loaded), Costs::default());
-        Ok(Bench {
-            name,
-            config,
-            world,
-            bytes_per_token,
-            memory,
-            repetitions: Vec::new(),
-            parallel: self.parallel,
-            costs,
-        })
+        let world = model::world(loaded);
+        Ok(Bench { name, config, world, bytes_per_token, memory, repetitions: Vec::new(), parallel: self.parallel })
     }
 
     fn check_context(&self, config: &ModelConfig) -> anyhow::Result<()> {
@@ -175,30 +164,6 @@ struct Bench {
     memory: Vec<u8>,
     repetitions: Vec<Repetition>,
     parallel: u16,
-    costs: Costs,
-}
-
-/// What every system cost, over all repetitions.
-#[derive(Default)]
-struct Costs {
-    prompt: Vec<SystemCost>,
-    decode: Vec<SystemCost>,
-}
-
-/// Adds costs to those of the same systems.
-fn add(sums: &mut Vec<SystemCost>, costs: Vec<SystemCost>) {
-    for cost in costs {
-        match sums.iter_mut().find(|sum| (&sum.system, &sum.set) == (&cost.system, &cost.set)) {
-            Some(sum) => {
-                sum.calls += cost.calls;
-                sum.time += cost.time;
-                sum.device += cost.device;
-                sum.bytes += cost.bytes;
-                sum.operations += cost.operations;
-            }
-            None => sums.push(cost),
-        }
-    }
 }
 
 /// One measurement. Rates are tokens per second; bandwidth is bytes per second.
@@ -293,7 +258,6 @@ impl Bench {
             }
         }
         let prompt_seconds = started.elapsed().as_secs_f64();
-        add(&mut self.costs.prompt, world.resource_mut::<Profile>().take_costs());
         let bandwidth = model::bandwidth(world, &self.memory)?;
         let host = HostTime::of(world);
         let started = Instant::now();
@@ -305,7 +269,6 @@ impl Bench {
         }
         let decode_seconds = started.elapsed().as_secs_f64();
         let host = HostTime::of(world).since(&host);
-        add(&mut self.costs.decode, world.resource_mut::<Profile>().take_costs());
         let after = model::bandwidth(world, &self.memory)?;
         let new = generated(world, &sequences) - before;
         sequences.iter().for_each(|&sequence| _ = world.despawn(sequence));

@@ -2,27 +2,24 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use bevy_ecs::prelude::*;
 use indicatif::ProgressBar;
-use loquent::checkpoint::GenerationConfig;
 use loquent::cpu::{Cpu, Numerics};
 use loquent::prelude::*;
-use loquent::schedule::profile::{Profile, chrome_trace, table};
+use loquent::schedule::profile::{Profile, chrome_trace, html_page, tables};
 use loquent::world::activations::Logits;
 use loquent::world::sequence::HostLogits;
 use serde_json::json;
 
+use super::compute::ComputeArgs;
+use super::ending::{EndingArgs, INTERRUPTED};
 use super::output::{Form, Output, PendingFile};
 use super::prompt::{PromptArgs, shown};
 use super::sampling::SamplingArgs;
-use super::{bench, interrupt, model, progress};
-
-/// New tokens where neither `-n` nor the checkpoint says how many, and nothing else ends the text.
-const DEFAULT_NEW_TOKENS: usize = 512;
+use super::{bench, ending, interrupt, model, progress};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -31,54 +28,42 @@ pub(super) struct Args {
     model: Option<PathBuf>,
     #[command(flatten)]
     prompt: PromptArgs,
-    /// At most this many new tokens, as far as the context goes; -1 is all that fit [default: the checkpoint's, or 512]
-    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true)]
-    max_tokens: Option<NewTokens>,
     #[command(flatten)]
-    sampling: SamplingArgs,
+    ending: EndingArgs,
     /// Do not end at end-of-sequence tokens
     #[arg(long)]
     ignore_eos: bool,
-    /// End before this text; may be given several times
-    #[arg(long, value_name = "TEXT")]
-    stop: Vec<String>,
-    /// What computes: auto, cpu, gpu, or gpu:NAME with a part of an adapter's name
-    #[arg(long, value_name = "BACKEND", default_value = "auto")]
-    backend: Backend,
-    /// Threads [default: one per core]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
-    /// Tokens of context, prompt and new ones together; 0 is the model's [default: 0]
-    #[arg(short, long, value_name = "N")]
-    ctx_size: Option<u32>,
-    /// Keep activations in f32; unquantised checkpoints always do
-    #[arg(long)]
-    exact: bool,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
     /// Write JSON, an object a line
     #[arg(long)]
     json: bool,
     /// Write the logits after the prompt to a file: raw little-endian f32
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
-    /// Print what every system cost
+    /// Print what every system cost, in prompts and in generating
     #[arg(long)]
     profile: bool,
+    /// Write the same as a page for a browser, with steps layer by layer and what calls spent their budgets on
+    #[arg(long, value_name = "FILE")]
+    profile_html: Option<PathBuf>,
     /// Write a timeline for Perfetto or chrome://tracing
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if let Err(error) = args.sampling.over(&GenerationConfig::default()).validate() {
-        super::wrong_usage(&error.to_string());
-    }
+    args.sampling.check();
     let logits = args.logits.as_deref().map(PendingFile::create).transpose()?;
     let trace = args.trace.as_deref().map(PendingFile::create).transpose()?;
+    let page = args.profile_html.as_deref().map(PendingFile::create).transpose()?;
     let (prompt, chat_options) = args.prompt.read()?;
     interrupt::watch()?;
     let started = Instant::now();
     let mut checkpoint = model::open(args.model.as_deref())?;
-    args.limit_context(&mut checkpoint.config)?;
+    args.compute.limit_context(&mut checkpoint.config)?;
     let seed = args.sampling.seed();
     let sampler = Sampler::new(args.sampling.over(&checkpoint.generation), seed)?;
     let rules = args.rules(&checkpoint, &prompt);
@@ -88,18 +73,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (false, None) => Form::Ids,
     };
 
-    let loaded = model::load(checkpoint, model::options(&args.backend, args.threads, model::numerics(args.exact)))?;
+    let loaded = args.compute.load(checkpoint)?;
     let numerics = loaded.numerics();
     let mut world = model::world(loaded);
     let load_seconds = started.elapsed().as_secs_f64();
-    if args.profile || trace.is_some() {
-        world.resource_mut::<Profile>().start(trace.is_some());
+    let with_timeline = trace.is_some() || page.is_some();
+    if args.profile || with_timeline {
+        world.resource_mut::<Profile>().start(with_timeline);
     }
 
     let mut output = Output::new(form, shown(&prompt));
     world.init_resource::<Rest>();
     world.add_observer(|finished: On<SequenceFinished>, mut rest: ResMut<Rest>| rest.0.clone_from(&finished.text));
-    let asked = rules.max_new_tokens.filter(|_| args.max_tokens.is_some());
+    let asked = args.ending.asked();
     let sequence = world.spawn((prompt, chat_options, sampler, rules)).id();
     if logits.is_some() {
         // On a device they stay there otherwise.
@@ -116,11 +102,23 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if !args.json {
         eprintln!("{}", sentence(&summary));
     }
-    if args.profile {
-        run.print_profile()?;
-    }
+    let timeline = run.world.resource_mut::<Profile>().take_timeline();
     if let Some(trace) = trace {
-        trace.write(chrome_trace(&run.world.resource::<Profile>().timeline()).as_bytes())?;
+        trace.write(chrome_trace(&timeline).as_bytes())?;
+    }
+    if args.profile || page.is_some() {
+        let bandwidth = run.bandwidth()?;
+        let profile = run.world.resource::<Profile>();
+        if args.profile {
+            eprintln!("{}", tables(profile, bandwidth));
+            if let Some(note) = model::split_note(&run.world) {
+                eprintln!("{note}");
+            }
+        }
+        if let Some(page) = page {
+            let facts = facts(args, &summary, bandwidth);
+            page.write(html_page(profile, &timeline, &facts, bandwidth).as_bytes())?;
+        }
     }
     Ok(if reason == INTERRUPTED { ExitCode::from(super::INTERRUPTED) } else { ExitCode::SUCCESS })
 }
@@ -129,50 +127,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 #[derive(Resource, Default)]
 struct Rest(String);
 
-/// What results call an end by Ctrl-C.
-const INTERRUPTED: &str = "interrupted";
-
 impl Args {
-    /// Makes the context as long as asked for.
-    fn limit_context(&self, config: &mut ModelConfig) -> anyhow::Result<()> {
-        if let Some(context) = self.ctx_size.filter(|&context| context > 0).map(|context| context as usize) {
-            let most = config.max_position_embeddings;
-            if context > most {
-                bail!("--ctx-size is {context}: expected 0 to {most}, the model's max_position_embeddings");
-            }
-            config.max_position_embeddings = context;
-        }
-        Ok(())
-    }
-
     /// When to stop.
     fn rules(&self, checkpoint: &Checkpoint, prompt: &Prompt) -> StopRules {
         if !self.ignore_eos {
             checkpoint.end_tokens(prompt.is_chat()).iter().for_each(|end| tracing::info!("{end}"));
         }
-        let usual = checkpoint.generation.max_new_tokens.unwrap_or(DEFAULT_NEW_TOKENS);
-        let NewTokens(asked) = self.max_tokens.unwrap_or(NewTokens(Some(usual)));
-        StopRules {
-            max_new_tokens: Some(asked.unwrap_or(usize::MAX)),
-            end_tokens: self.ignore_eos.then(Vec::new),
-            stop_texts: self.stop.clone(),
-        }
-    }
-}
-
-/// How many new tokens there may be, `None` for as many as fit.
-#[derive(Clone, Copy, Debug)]
-struct NewTokens(Option<usize>);
-
-impl FromStr for NewTokens {
-    type Err = String;
-
-    /// llama.cpp knows two words for "as many as fit", -1 and -2, which differ where a context moves along with its text.
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "-1" | "-2" => Ok(Self(None)),
-            _ => text.parse().map(|count| Self(Some(count))).map_err(|_| "expected -1, or how many".to_owned()),
-        }
+        StopRules { end_tokens: self.ignore_eos.then(Vec::new), ..self.ending.rules(&checkpoint.generation) }
     }
 }
 
@@ -202,7 +163,7 @@ impl Run {
             // How long the prompt is, and what room it leaves, is known once it is admitted.
             let bar = bar.get_or_insert_with(|| {
                 self.warn_of_room();
-                prompt_bar(self.tokens().prompt.len())
+                progress::prompt(0, self.tokens().prompt.len())
             });
             let processed = self.tokens().processed;
             bar.set_position(processed as u64);
@@ -219,13 +180,7 @@ impl Run {
                 output.token(token)?;
             }
             match self.world.get::<Finished>(self.sequence) {
-                Some(Finished(FinishReason::Stop)) => return Ok("stop"),
-                Some(Finished(FinishReason::Length)) => return Ok("length"),
-                Some(Finished(FinishReason::Refused(refusal))) => bail!(refusal.clone()),
-                Some(Finished(FinishReason::NonFinite)) => {
-                    bail!("the model's weights overflow on this prompt: expected finite logits, found none")
-                }
-                Some(Finished(other)) => bail!("the sequence ended for another reason: {other:?}"),
+                Some(Finished(reason)) => return ending::name(reason),
                 None if progress == Progress::Idle => {
                     model::ensure_available(&mut self.world)?;
                     bail!("the sequence was dropped before it ended")
@@ -239,7 +194,7 @@ impl Run {
     fn warn_of_room(&self) {
         let Some(&Running { room, model, .. }) = self.world.get(self.sequence) else { return };
         let context = self.world.get::<ModelConfig>(model).map_or(0, |config| config.max_position_embeddings);
-        if let Some(asked) = self.asked.filter(|&asked| asked > room && asked < usize::MAX) {
+        if let Some(asked) = self.asked.filter(|&asked| asked > room) {
             let read = self.tokens().prompt.len();
             tracing::warn!("-n is {asked}: after {read} tokens of the prompt, a context of {context} leaves {room}");
         }
@@ -268,28 +223,34 @@ impl Run {
         })
     }
 
-    /// The table of systems, against a bandwidth measured now.
-    fn print_profile(&mut self) -> anyhow::Result<()> {
+    /// How fast memory is read now, in bytes per second.
+    fn bandwidth(&mut self) -> anyhow::Result<f64> {
         let memory = vec![1u8; bench::BANDWIDTH_BYTES];
         let mut passes = [0.0; 3];
         for pass in &mut passes {
             *pass = model::bandwidth(&mut self.world, &memory)?;
         }
         passes.sort_by(f64::total_cmp);
-        eprintln!("{}", table(self.world.resource::<Profile>().costs(), passes[1]));
-        if let Some(note) = model::split_note(&self.world) {
-            eprintln!("{note}");
-        }
-        Ok(())
+        Ok(passes[1])
     }
 }
 
-/// A bar for prompts that take several chunks.
-fn prompt_bar(tokens: usize) -> ProgressBar {
-    if tokens <= Limits::default().rows {
-        return ProgressBar::hidden();
-    }
-    progress::bar(tokens as u64, "reading the prompt {bar:30} {pos}/{len}, {eta} left")
+/// What the profile's page says above all.
+fn facts(args: &Args, summary: &serde_json::Value, bandwidth: f64) -> Vec<(&'static str, String)> {
+    let text = |field: &str| summary[field].as_str().map(str::to_owned);
+    let number = |field: &str| summary[field].as_f64().unwrap_or_default();
+    let model = args.model.as_ref().map_or("the demo".to_owned(), |model| model.display().to_string());
+    let computes = text("adapter")
+        .unwrap_or_else(|| format!("{} threads, {}", summary["threads"], summary["isa"].as_str().unwrap_or_default()));
+    vec![
+        ("model", model),
+        ("computed by", computes),
+        ("activations", text("numerics").unwrap_or_default()),
+        ("prompt tokens", format!("{} at {:.1}/s", summary["prompt_tokens"], number("prefill_tokens_per_second"))),
+        ("new tokens", format!("{} at {:.1}/s", summary["new_tokens"], number("decode_tokens_per_second"))),
+        ("ended by", text("finish_reason").unwrap_or_default()),
+        ("memory is read at", format!("{:.1} GB/s", bandwidth / 1e9)),
+    ]
 }
 
 /// The summary for people.

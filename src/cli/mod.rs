@@ -1,6 +1,9 @@
 //! The command line: one file per subcommand. Tokens and results go to stdout, everything else to stderr.
 
 mod bench;
+mod chat;
+mod compute;
+mod ending;
 mod generate;
 mod inspect;
 mod interrupt;
@@ -38,6 +41,8 @@ struct Cli {
 enum Command {
     /// Continue a text, or answer in a chat
     Generate(Box<generate::Args>),
+    /// Talk with a model, turn by turn
+    Chat(Box<chat::Args>),
     /// Measure how fast prompts are read and text is generated
     Bench(bench::Args),
     /// Measure how well a model predicts a text, or how far another is from it
@@ -56,19 +61,24 @@ pub(crate) fn main() -> ExitCode {
     log_to_stderr(cli.verbose);
     let result = match cli.command {
         Command::Generate(args) => generate::run(&args),
+        Command::Chat(args) => chat::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Perplexity(args) => perplexity::run(&args),
         Command::Quantize(args) => quantize::run(&args),
         Command::Inspect(args) => inspect::run(&args),
     };
     result.unwrap_or_else(|error| {
-        // Whoever read our output has seen enough, as with `| head`.
-        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        if is_closed_pipe(&error) {
             return ExitCode::SUCCESS;
         }
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Whether whoever read our output has seen enough, as with `| head`.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn log_to_stderr(verbose: u8) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
+use loquent::prelude::*;
 
 use super::interrupt;
 
@@ -19,6 +20,14 @@ pub(super) fn spinner(message: &'static str) -> ProgressBar {
 pub(super) fn bar(length: u64, template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template);
     ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// A bar for a prompt of `tokens`, of which so many are read, if the rest takes several chunks.
+pub(super) fn prompt(read: usize, tokens: usize) -> ProgressBar {
+    if tokens.saturating_sub(read) <= Limits::default().rows {
+        return ProgressBar::hidden();
+    }
+    bar(tokens as u64, "reading the prompt {bar:30} {pos}/{len}, {eta} left")
 }
 
 /// Runs `work` on so many threads, or on one for each core, under a bar. It tells how many bytes of how many it has done,

@@ -85,7 +85,7 @@ impl PromptArgs {
 }
 
 /// The conversation in a file.
-fn read_messages(file: &Path) -> anyhow::Result<ChatRequest> {
+pub(super) fn read_messages(file: &Path) -> anyhow::Result<ChatRequest> {
     if file.as_os_str() == "-" {
         return ChatRequest::read(std::io::stdin().lock()).context("stdin");
     }

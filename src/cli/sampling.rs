@@ -50,6 +50,13 @@ impl FromStr for Seed {
 }
 
 impl SamplingArgs {
+    /// Ends the process where a setting is out of its range.
+    pub(super) fn check(&self) {
+        if let Err(error) = self.over(&GenerationConfig::default()).validate() {
+            super::wrong_usage(&error.to_string());
+        }
+    }
+
     /// The seed asked for, or a random one.
     pub(super) fn seed(&self) -> u64 {
         self.seed.and_then(|seed| seed.0).unwrap_or_else(|| u64::from(rand::random::<u32>()))

@@ -59,7 +59,7 @@ pub(super) fn delta_shape(net: &DeltaNetConfig) -> DeltaShape {
 }
 
 /// The elements of the parts of a [`DeltaState`]: of its state, its rows and its inputs.
-pub(super) fn delta_parts(net: &DeltaNetConfig) -> [usize; 3] {
+pub(crate) fn delta_parts(net: &DeltaNetConfig) -> [usize; 3] {
     let shape = delta_shape(net);
     [shape.state_len(), shape.rows_len(), conv_rows(net.conv_kernel) * net.channels()]
 }

@@ -5,6 +5,8 @@ use std::convert::Infallible;
 use std::io;
 use std::ops::Range;
 
+use bevy_ecs::component::{Component, Immutable, StorageType};
+
 use super::kernels::{Arena, Panel, PanelBox, Panels, WeightSlice, Weights, transpose_conv_weights};
 use super::{Cpu, Workers, kernels};
 use crate::checkpoint::{ElementType, Tensor};
@@ -21,6 +23,13 @@ pub enum Numerics {
     Fast,
     /// By activations in single precision, with weights as the file says them: the reference.
     Exact,
+}
+
+/// On the entity of a model on the CPU, it is how it computes in fact: without weights of four bits, there is nothing to make
+/// fast.
+impl Component for Numerics {
+    const STORAGE_TYPE: StorageType = StorageType::Table;
+    type Mutability = Immutable;
 }
 
 /// There is no memory for the packed weights.

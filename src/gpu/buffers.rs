@@ -64,7 +64,7 @@ impl LayerStores {
 }
 
 /// The words that a delta-net layer keeps of a sequence: of its state, of the rows since the last multiple, of its inputs.
-pub(super) fn delta_words(config: &ModelConfig) -> [usize; 3] {
+pub(crate) fn delta_words(config: &ModelConfig) -> [usize; 3] {
     let net = &config.delta_net;
     let state = net.num_value_heads * net.key_head_dim * net.value_head_dim.next_multiple_of(4);
     let memory = net.num_value_heads * DeltaState::<Gpu>::CHUNK * (net.key_head_dim + net.value_head_dim + 1);
@@ -72,7 +72,7 @@ pub(super) fn delta_words(config: &ModelConfig) -> [usize; 3] {
 }
 
 /// The words of a block of keys, and of one of values.
-pub(super) fn block_words(config: &ModelConfig) -> usize {
+pub(crate) fn block_words(config: &ModelConfig) -> usize {
     config.attention.num_kv_heads * config.attention.head_dim * KvCache::<Gpu>::BLOCK
 }
 

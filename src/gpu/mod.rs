@@ -31,6 +31,7 @@ pub mod layers;
 pub mod layout;
 pub mod model;
 mod pipelines;
+pub(crate) mod places;
 pub mod plan;
 pub mod pool;
 mod readback;
@@ -114,7 +115,8 @@ pub fn add_systems(world: &mut World) {
         bevy_ecs::message::MessageRegistry::register_message::<Tapped>(world);
     }
     world.schedule_scope(BeginStep, |_, schedule| {
-        let caches = (take_back::<Gpu>, caches::fill_caches).chain().after(admit_queued).before(fill_batch);
+        let take_back = take_back::<Gpu>.after(take_back::<Cpu>);
+        let caches = (take_back, caches::fill_caches).chain().after(admit_queued).before(fill_batch);
         schedule.add_systems((caches.in_set(StepSystems::Admit), embed::embed_tokens.in_set(StepSystems::Embed)));
     });
     world.schedule_scope(LayerPass, |_, schedule| {

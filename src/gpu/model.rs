@@ -138,16 +138,7 @@ impl GpuModel {
     /// Everything that waits goes to the device before a step: room is made for its rows and sequences, blocks are copied for
     /// forks, the table is written.
     pub(super) fn make_room(&mut self, shape: BatchShape, logit_rows: usize) -> Result<(), DeviceError> {
-        let Self { context, activations, layers, .. } = self;
-        let mut changed = activations.fit(&self.config, shape, logit_rows, context)?;
-        if layers.iter().flat_map(LayerStores::stores).any(Store::is_outgrown) {
-            let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            for store in layers.iter_mut().flat_map(LayerStores::stores_mut).filter(|store| store.is_outgrown()) {
-                store.grow(context, &mut encoder)?;
-            }
-            context.queue().submit([encoder.finish()]);
-            changed = true;
-        }
+        let mut changed = self.activations.fit(&self.config, shape, logit_rows, &self.context)?;
         let bytes = self.table.bytes();
         if bytes > self.table_buffer.size() {
             let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
@@ -155,6 +146,21 @@ impl GpuModel {
             changed = true;
         }
         if changed {
+            self.bodies.clear();
+            self.ends.clear();
+        }
+        self.settle_places()
+    }
+
+    /// Makes room for all places that are taken, and brings into them what they are copies of.
+    pub(super) fn settle_places(&mut self) -> Result<(), DeviceError> {
+        let Self { context, layers, .. } = self;
+        if layers.iter().flat_map(LayerStores::stores).any(Store::is_outgrown) {
+            let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            for store in layers.iter_mut().flat_map(LayerStores::stores_mut).filter(|store| store.is_outgrown()) {
+                store.grow(context, &mut encoder)?;
+            }
+            context.queue().submit([encoder.finish()]);
             self.bodies.clear();
             self.ends.clear();
         }

@@ -177,6 +177,11 @@ pub(super) struct Sending<'a> {
 }
 
 impl GpuStep {
+    /// Has what was sent ahead come to nothing: it is computed again.
+    pub(crate) fn forget_ahead(&mut self) {
+        self.counts.in_vain += u64::from(self.ahead.take().is_some());
+    }
+
     /// How often the device was told something.
     #[must_use]
     pub fn counts(&self) -> StepCounts {
@@ -293,8 +298,11 @@ impl GpuStep {
         awaited: &mut Awaited,
     ) -> Result<(), DeviceError> {
         for measured in self.clock.take(model.context())? {
-            measured.systems.iter().for_each(|&(row, time)| profile.add_device_time(row, time));
             let Work { pieces, is_decode, is_split } = measured.work;
+            // In one pass, no system can be told from another; split, passes of one that follow one another are of one run.
+            for run in measured.systems.chunk_by(|(row, _), (next, _)| row == next).filter(|_| is_split) {
+                profile.add_device_time(run[0].0, run.iter().map(|&(_, time)| time).sum());
+            }
             if is_decode {
                 let (count, time) = &mut self.passes[usize::from(is_split)];
                 (*count, *time) = (*count + 1, *time + measured.all);

@@ -136,6 +136,12 @@ pub(super) fn claim(cost: &CacheCost, positions: usize, kept_states: usize) -> u
 /// Sequences with caches, at rest or taking part in steps, disabled ones included.
 type Holding<'w> = (Entity, &'w Admitted, &'w Arrival, &'w Tokens, Has<Running>, Has<Conversation>);
 
+/// Which those are.
+type Holds = (With<Caches>, Without<Queued>, Allow<Disabled>);
+
+/// Sequences that may be let in.
+type ToBeLetIn = (With<Queued>, Without<ForkOf>, Without<Paused>);
+
 /// Gives queued sequences their cache entities, one per layer, or refuses them. What is in a cache is the backend's
 /// business: it fills in those that are new. Where there is no room, sequences at rest give up theirs.
 pub fn admit_queued(
@@ -144,8 +150,8 @@ pub fn admit_queued(
     models: Query<Model>,
     states: Query<(Entity, &ModelState)>,
     layers: Query<Entity, With<LayerIndex>>,
-    holding: Query<Holding, (With<Caches>, Without<Queued>, Allow<Disabled>)>,
-    mut queued: Query<Waiting, (With<Queued>, Without<ForkOf>, Without<Paused>)>,
+    holding: Query<Holding, Holds>,
+    mut queued: Query<Waiting, ToBeLetIn>,
     mut warned: Local<bool>,
 ) {
     if queued.is_empty() {

@@ -38,6 +38,10 @@ pub enum Progress {
 pub fn advance(world: &mut World, budget: Budget) -> Progress {
     super::install(world);
     profile::instrument(world);
+    profile::call(world, budget, advance_within)
+}
+
+fn advance_within(world: &mut World, budget: Budget) -> Progress {
     let mut awaited = world.resource_mut::<Awaited>();
     awaited.may_wait = budget == Budget::Step;
     let mut meter = Meter::new(budget, awaited.piece);
@@ -75,6 +79,7 @@ fn go_on(world: &mut World, meter: &mut Meter) -> Progress {
     if *world.resource::<Cursor>() == Cursor::Begin {
         meter.lap();
         world.run_schedule(BeginStep);
+        profile::begin_step(world);
         let batch = world.resource::<Batch>();
         let work = Work { rows: batch.len(), depth: batch.positions.iter().map(|&position| position as usize).sum() };
         if work.rows == 0 {
@@ -181,17 +186,17 @@ fn is_waited_for(world: &mut World) -> bool {
         return false;
     }
     type Told = (With<Say>, Without<Paused>, Without<Queued>, Without<Running>);
-    let mut told = world.query_filtered::<Option<&Waits>, Told>();
-    let mut queued = world.query_filtered::<(Option<&ForkOf>, Option<&Waits>), (With<Queued>, Without<Paused>)>();
+    let mut told = world.query_filtered::<Has<Waits>, Told>();
+    let mut queued = world.query_filtered::<(Option<&ForkOf>, Has<Waits>), (With<Queued>, Without<Paused>)>();
     // A fork waits for others, and is no reason to go on unless they are ready for it.
     let is_ready = |of: &ForkOf| {
         let tokens = world.get::<Tokens>(of.0);
         let has_read = tokens.is_none_or(|tokens| !tokens.is_empty() && tokens.processed >= tokens.prompt.len());
         has_read || world.get::<Finished>(of.0).is_some()
     };
-    // Whoever waits for a model waits for its host.
-    let may_run = |waits: Option<&Waits>| waits != Some(&Waits::ForModel);
-    told.iter(world).any(may_run) || queued.iter(world).any(|(of, waits)| may_run(waits) && of.is_none_or(is_ready))
+    // Others that wait for what nobody will give them are none either.
+    let goes_on = |(of, waits): (Option<&ForkOf>, bool)| of.map_or(!waits, is_ready);
+    told.iter(world).any(|waits| !waits) || queued.iter(world).any(goes_on)
 }
 
 /// Whether it came to the end.
@@ -203,6 +208,7 @@ fn pass_over_layers(world: &mut World, active: &Active, next: usize, meter: &mut
                 world.insert_resource(Cursor::Layer(index));
                 return false;
             }
+            profile::enter_layer(world, index);
             meter.lap();
             world.entity_mut(layer).insert(ActiveLayer);
             schedule.run(world);

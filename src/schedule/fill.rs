@@ -113,6 +113,9 @@ struct Resting {
     blocks: u64,
 }
 
+/// Sequences that run and take no part for now.
+type KeptOut = Or<(With<Paused>, With<Disabled>)>;
+
 /// Sequences at rest that have caches.
 type AtRest = (With<Caches>, Without<Running>, Allow<Disabled>);
 
@@ -127,7 +130,7 @@ pub fn fill_batch(
     active: OnModel<(Entity, &mut Turn)>,
     costs: Query<&CacheCost>,
     running: Query<Runs, Without<Paused>>,
-    paused: Query<(&Tokens, &Running, Has<Conversation>), Or<(With<Paused>, With<Disabled>)>>,
+    kept_out: Query<(&Tokens, &Running, Has<Conversation>), KeptOut>,
     at_rest: Query<(Entity, &Arrival, &Admitted, &Tokens, Has<Conversation>), AtRest>,
 ) {
     let (model, mut turn) = active.into_inner();
@@ -135,7 +138,7 @@ pub fn fill_batch(
     let mut runners: Vec<Runner> = running.iter().map(|runs| Runner::of(runs, kept)).collect();
     runners.sort_unstable_by_key(|runner| runner.order());
     let mut held = Held::default();
-    for (tokens, running, talks) in &paused {
+    for (tokens, running, talks) in &kept_out {
         let Ok(cost) = costs.get(running.model) else { continue };
         held.bytes = held.bytes.saturating_add(claim(cost, tokens.processed, kept(talks)));
         held.blocks += if running.model == model { cost.blocks(tokens.processed) } else { 0 };

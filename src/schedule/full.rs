@@ -18,6 +18,9 @@ pub struct Full;
 
 /// Has `tokens` go on to the answer that `conversation` waits for, and forgets turns first if they would leave no room. Returns
 /// how many tokens of those read can stay so, and how many turns were forgotten.
+///
+/// # Errors
+/// If the template or the tokenizer fail, or if even the last turn by itself leaves no room.
 pub(super) fn turn_within(
     text: TextSide<'_>,
     conversation: &mut Conversation,
@@ -32,6 +35,11 @@ pub(super) fn turn_within(
         && next.prompt.len() >= context
     {
         (read, forgotten) = forget_turns(text, conversation, tokens, &mut next, context, share)?;
+        let prompt = next.prompt.len();
+        if prompt >= context {
+            // Too long by itself: nothing is forgotten for it.
+            return Err(Refusal::ContextOverflow { prompt, context });
+        }
     }
     *tokens = next;
     Ok((read, forgotten))

@@ -24,14 +24,20 @@ use crate::world::transcript::Transcript;
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TakenBack(pub usize);
 
+/// Sequences that are to begin with a prompt, if they have begun before.
+type Anew = (With<Prompt>, With<Queued>);
+
+/// Sequences that were told something, and are at nothing else.
+type ToldAtRest = (With<Say>, Without<Running>, Without<Queued>);
+
 /// Stops, rewinds, forks, begins anew and tells, in this order.
 pub fn take_requests(
     world: &mut World,
     stops: &mut QueryState<Entity, With<Stop>>,
     rewinds: &mut QueryState<Entity, With<Rewind>>,
-    forks: &mut QueryState<(Entity, &ForkOf)>,
-    anew: &mut QueryState<(Entity, &Admitted), (With<Prompt>, With<Queued>)>,
-    says: &mut QueryState<Entity, (With<Say>, Without<Running>, Without<Queued>)>,
+    forks: &mut QueryState<(Entity, &ForkOf), With<Queued>>,
+    anew: &mut QueryState<(Entity, &Admitted), Anew>,
+    says: &mut QueryState<Entity, ToldAtRest>,
 ) {
     for sequence in stops.iter(world).collect::<Vec<_>>() {
         stop(world.entity_mut(sequence));
@@ -240,6 +246,10 @@ fn go_on(world: &mut World, sequence: Entity, turn: Result<(Tokens, usize), Refu
             }
             entity.remove::<(Admitted, Finished, Transcript)>().insert((tokens, Queued));
         }
-        Err(refusal) => finish(entity, FinishReason::Refused(refusal)),
+        Err(refusal) => {
+            // What it says there was said in the turn before.
+            entity.remove::<Transcript>();
+            finish(entity, FinishReason::Refused(refusal));
+        }
     }
 }

@@ -47,6 +47,13 @@ impl<S: Storage> KvCache<S> {
     /// The positions in a block.
     pub const BLOCK: usize = 32;
 
+    /// One that holds `positions` in `blocks` already; `None` if those are not as many as they fill.
+    #[must_use]
+    pub fn of_blocks(blocks: Vec<S::KvBlock>, positions: usize) -> Option<Self> {
+        let fits = blocks.len() == positions.div_ceil(Self::BLOCK);
+        fits.then(|| Self { blocks: blocks.into_iter().map(Arc::new).collect(), positions })
+    }
+
     /// How many positions it holds.
     #[must_use]
     pub fn positions(&self) -> usize {
@@ -151,6 +158,19 @@ impl<S: Storage> DeltaState<S> {
             inputs: Arc::new(inputs),
             kept: Vec::new(),
         }
+    }
+
+    /// One that has read `positions`, of which its state is behind by the last `since`; `None` if a state is never behind by
+    /// so many there.
+    #[must_use]
+    pub fn read(positions: usize, since: usize, parts: [S::DeltaBlock; 3]) -> Option<Self> {
+        let [state, rows, inputs] = parts;
+        let multiple = positions.checked_sub(since)?;
+        (since <= Self::CHUNK && multiple.is_multiple_of(Self::CHUNK)).then(|| Self {
+            positions,
+            since,
+            ..Self::new(state, rows, inputs)
+        })
     }
 
     /// How many positions it has read.

@@ -35,6 +35,17 @@ impl Conversation {
         conversation
     }
 
+    /// One with these messages, of which turns begin at these; `None` if they could not be turns of them.
+    pub(crate) fn of_turns(messages: Vec<ChatMessage>, turns: Vec<usize>) -> Option<Self> {
+        (turns.is_sorted() && turns.last().is_none_or(|&last| last <= messages.len()))
+            .then_some(Self { messages, turns })
+    }
+
+    /// Where in the messages each turn begins.
+    pub(crate) fn turn_starts(&self) -> &[usize] {
+        &self.turns
+    }
+
     /// All messages, in order.
     #[must_use]
     pub fn messages(&self) -> &[ChatMessage] {

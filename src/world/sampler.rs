@@ -40,6 +40,17 @@ impl Sampler {
         Ok(Self { settings, random: Random::new(seed) })
     }
 
+    /// A sampler in the middle of its random numbers.
+    pub(crate) fn at(settings: Sampling, random: Random) -> Result<Self, InvalidSampling> {
+        settings.validate()?;
+        Ok(Self { settings, random })
+    }
+
+    /// Where its random numbers come from.
+    pub(crate) fn random(&self) -> &Random {
+        &self.random
+    }
+
     /// How it picks.
     #[must_use]
     pub fn settings(&self) -> &Sampling {

@@ -89,14 +89,14 @@ mod tests {
         let mut tokens = Tokens { prompt: vec![1, 2, 3], generated: vec![10, 11], processed: 4, ..Tokens::default() };
         assert_eq!(tokens.turn(5, vec![4, 5]), 4);
         assert_eq!(tokens.prompt, [1, 2, 3, 10, 11, 4, 5]);
-        assert_eq!(tokens.spoken, [3..5]);
+        assert_eq!(tokens.spoken, vec![3..5; 1]);
         let spoken: Vec<bool> = (0..8).map(|position| tokens.is_spoken(position)).collect();
         assert_eq!(spoken, [false, false, false, true, true, false, false, true]);
         let alike = [0, 1, 3, 4, 5, 6, 7].map(|processed| Tokens { processed, ..tokens.clone() }.alike());
         assert_eq!(alike, [3, 2, 2, 1, 2, 1, 0]);
         tokens.processed = 7;
         assert_eq!(tokens.turn(4, vec![]), 3, "the last is read again");
-        assert_eq!((tokens.prompt.as_slice(), tokens.spoken.as_slice()), (&[1, 2, 3, 10][..], &[3..4][..]));
+        assert_eq!((tokens.prompt.as_slice(), tokens.spoken.as_slice()), (&[1, 2, 3, 10][..], &vec![3..4; 1][..]));
         assert_eq!(tokens.turn(2, vec![9]), 2);
         assert!(tokens.spoken.is_empty());
     }

@@ -49,7 +49,7 @@ fn bench_profiles_the_prompt_and_what_follows_it_apart() {
     let output = run(&["bench", "-p", "40", "-n", "6", "-r", "2", "--profile"]);
     let tables = stderr(&output);
     let calls = |part: &str, system: &str| {
-        let rows = tables.lines().skip_while(|line| *line != part).skip(1);
+        let rows = tables.lines().skip_while(|line| !line.starts_with(&format!("{part}: "))).skip(1);
         let mut rows =
             rows.take_while(|line| line.contains(' ')).map(|line| line.split_whitespace().collect::<Vec<_>>());
         rows.find(|row| row[0] == system).map(|row| row[2].parse::<u64>().expect("calls"))

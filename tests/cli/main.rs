@@ -2,6 +2,7 @@
 
 mod backend;
 mod bench;
+mod chat;
 mod endings;
 mod messages;
 mod output;
@@ -12,12 +13,13 @@ mod usage;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 fn loquent(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loquent"));
     let (subcommand, rest) = arguments.split_at(1.min(arguments.len()));
     command.args(subcommand);
-    let computes = matches!(subcommand, ["generate" | "bench" | "perplexity"]);
+    let computes = matches!(subcommand, ["generate" | "chat" | "bench" | "perplexity"]);
     if computes && !rest.contains(&"--backend") {
         // The same on every machine, whatever graphics card is in it.
         command.args(["--backend", "cpu"]);
@@ -61,6 +63,17 @@ fn json_lines(text: &str) -> Vec<Value> {
 
 fn fixture(name: &str) -> String {
     format!("tests/fixtures/{name}")
+}
+
+/// The model of a folder with another chat template.
+fn model_with_template(model: &str, template: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in std::fs::read_dir(model).expect("the model") {
+        let file = file.expect("a file");
+        std::fs::copy(file.path(), folder.path().join(file.file_name())).expect("a copy");
+    }
+    std::fs::write(folder.path().join("chat_template.jinja"), template).expect("a template");
+    folder
 }
 
 /// A run whose reader closes the pipe before anything is written.

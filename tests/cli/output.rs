@@ -115,6 +115,24 @@ fn a_profile_lists_our_systems_and_a_trace_is_a_timeline() {
 }
 
 #[test]
+fn a_profile_has_prompts_and_decoding_apart_and_its_page_appears_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("profile.html");
+    let path = file.to_str().expect("a path");
+    let arguments =
+        ["generate", "The dog", "-n", "4", "--ignore-eos", "--backend", "cpu", "--profile", "--profile-html"];
+    let output = run(&[&arguments[..], &[path]].concat());
+    let tables = stderr(&output);
+    for heading in ["prompt: 1 step of ", "decode: 3 steps of "] {
+        assert!(tables.lines().any(|line| line.starts_with(heading)), "{tables}");
+    }
+    let page = std::fs::read_to_string(&file).expect("a page");
+    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
+    assert!(page.contains("mix_with_delta_net") && page.contains("the demo"));
+    assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 1, "no temporary file is left");
+}
+
+#[test]
 fn a_closed_pipe_ends_quietly() {
     let output =
         run_into_closed_pipe(&["generate", "Once upon a time", "--ignore-eos", "-n", "400", "--backend", "cpu"]);

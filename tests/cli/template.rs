@@ -5,18 +5,12 @@ use std::fs;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{failure, fixture, run, stderr};
+use crate::{failure, fixture, model_with_template, run, stderr};
 
 /// A model whose chat template fails with the value of `expression`.
 fn model_that_says(expression: &str) -> TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    for file in fs::read_dir(fixture("tokenizer-bf16")).expect("the fixture") {
-        let file = file.expect("a file");
-        fs::copy(file.path(), folder.path().join(file.file_name())).expect("a copy");
-    }
     let template = format!("{{{{ raise_exception('said ' ~ ({expression})|tojson ~ ' so far') }}}}");
-    fs::write(folder.path().join("chat_template.jinja"), template).expect("a template");
-    folder
+    model_with_template(&fixture("tokenizer-bf16"), &template)
 }
 
 fn said(expression: &str, arguments: &[&str]) -> Value {

@@ -5,6 +5,7 @@
 mod support;
 
 mod choosing;
+mod conversations;
 mod device;
 mod diverge;
 mod failing;
@@ -13,5 +14,6 @@ mod harness;
 mod models;
 mod recordings;
 mod shaders;
+mod snapshots;
 mod steps;
 mod twins;

@@ -11,6 +11,7 @@ f32 from the weights as they are stored, as loquent does of weights that are not
 not, 2 if something is missing.
 """
 import argparse
+import collections
 import importlib.util
 import json
 import os
@@ -119,7 +120,10 @@ class Loquent:
     def systems(self, profile):
         """How often each system ran, by the profile; every layer must have been through its mixer in every pass."""
         rows = (line.split() for line in profile.splitlines())
-        calls = {row[0]: int(row[2]) for row in rows if len(row) == 9 and row[2].isdigit()}
+        calls = collections.Counter()
+        for row in rows:
+            if len(row) == 12 and row[2].isdigit():
+                calls[row[0]] += int(row[2])
         passes = calls.get("embed_tokens", 0)
         expected = dict(
             mix_with_delta_net=passes * self.layers.count("linear_attention"),

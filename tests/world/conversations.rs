@@ -238,6 +238,25 @@ fn a_text_that_is_told_more_goes_on_after_it() {
     assert_eq!(after.generated, tokens(&world, expected).generated);
 }
 
+#[test]
+fn what_is_refused_leaves_what_was_said_as_it_was() {
+    const STRICT: &str = "{% for m in messages %}{% if m['role'] == 'tool' %}{{ raise_exception('no tools') }}{% endif %}\
+        <|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n";
+    let folder = with_template(STRICT);
+    let mut world = world_of(folder.path());
+    let speaker = speaker(&mut world, 20);
+    say(&mut world, speaker, QUESTIONS[0]);
+    let before = world.get::<Conversation>(speaker).expect("a conversation").clone();
+    world.entity_mut(speaker).tell(ChatMessage::new("tool", "9:00"));
+    run(&mut world, Budget::Step);
+    let Some(Finished(FinishReason::Refused(Refusal::Text(why)))) = world.get(speaker) else { panic!("a refusal") };
+    assert!(why.contains("no tools"), "{why}");
+    assert_eq!(world.get::<Conversation>(speaker), Some(&before));
+    say(&mut world, speaker, QUESTIONS[1]);
+    let conversation = world.get::<Conversation>(speaker).expect("a conversation");
+    assert_eq!((conversation.turns(), conversation.messages().len()), (2, 4));
+}
+
 #[derive(Resource, Default)]
 struct Forgotten(Vec<(Entity, usize)>);
 
@@ -274,4 +293,13 @@ fn a_full_context_ends_an_answer_or_makes_a_forgetful_speaker_forget_its_first_t
     assert_eq!(conversation.messages()[0].content(), Some("Be brief."));
     assert_eq!(conversation.turn(conversation.turns() - 1)[0].content(), Some("Why?"));
     assert!(conversation.turns() < 4);
+
+    let before = conversation.clone();
+    world.resource_mut::<Messages<TurnsForgotten>>().clear();
+    world.entity_mut(forgetful).say("Why? ".repeat(200));
+    run(&mut world, Budget::Step);
+    let reason = &world.get::<Finished>(forgetful).expect("an end").0;
+    assert!(matches!(reason, FinishReason::Refused(Refusal::ContextOverflow { .. })), "{reason:?}");
+    assert_eq!(world.get::<Conversation>(forgetful), Some(&before), "nothing is forgotten for what has no room");
+    assert!(world.resource::<Messages<TurnsForgotten>>().is_empty());
 }

@@ -74,7 +74,7 @@ fn the_profile_times_a_hosts_systems_like_ours_and_only_while_it_is_on() {
     world.resource_mut::<Profile>().stop();
     generate(&mut world, &[1, 2, 3], 2);
     let costs: Vec<_> = world.resource::<Profile>().costs().collect();
-    let calls = |system: &str| costs.iter().find(|cost| cost.system == system).map(|cost| cost.calls);
+    let calls = |system: &str| costs.iter().find(|cost| cost.system == system).map(|cost| cost.host.count);
     let layers = world.query::<&LayerIndex>().iter(&world).count() as u64;
     let delta_nets = world.query::<&DeltaNet<Cpu>>().iter(&world).count() as u64;
     assert_eq!(calls("probe"), Some(2 * layers));
@@ -82,9 +82,9 @@ fn the_profile_times_a_hosts_systems_like_ours_and_only_while_it_is_on() {
     assert_eq!(calls("mix_with_delta_net"), Some(2 * delta_nets), "skipped layers are no calls");
     let mlp = costs.iter().find(|cost| cost.system == "run_mlp").expect("a row");
     assert_eq!(mlp.set, "Mlp");
-    assert!(mlp.bytes > 0 && mlp.operations > 0 && !mlp.time.is_zero());
-    let timeline = world.resource::<Profile>().timeline();
-    assert_eq!(timeline.len() as u64, costs.iter().map(|cost| cost.calls).sum::<u64>());
+    assert!(mlp.bytes > 0 && mlp.operations > 0 && !mlp.host.total.is_zero());
+    let timeline = world.resource_mut::<Profile>().take_timeline();
+    assert_eq!(timeline.runs.len() as u64, costs.iter().map(|cost| cost.host.count).sum::<u64>());
 }
 
 #[test]

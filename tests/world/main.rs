@@ -5,13 +5,16 @@ mod support;
 #[path = "../support/tiny_checkpoint.rs"]
 mod tiny_checkpoint;
 
+mod anything;
 mod batching;
+mod control;
 mod conversations;
 mod endings;
 mod front_door;
 mod host;
 mod limits;
 mod models;
+mod profile;
 mod sampling;
 mod slicing;
 mod threads;

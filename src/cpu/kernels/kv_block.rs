@@ -17,6 +17,25 @@ impl KvBlock {
         Self { elements: vec![0.0; 2 * kv_heads * KV_BLOCK * head_dim].into(), head_dim }
     }
 
+    /// A block of these numbers, in the order of [`elements`](Self::elements).
+    ///
+    /// # Panics
+    /// If they are not those of whole heads.
+    #[must_use]
+    pub fn of_elements(elements: Box<[f32]>, head_dim: usize) -> Self {
+        assert!(
+            head_dim > 0 && elements.len().is_multiple_of(2 * KV_BLOCK * head_dim),
+            "keys and values of whole heads"
+        );
+        Self { elements, head_dim }
+    }
+
+    /// All its numbers: for each key and value head, keys `[positions, head_dim]`, then values.
+    #[must_use]
+    pub fn elements(&self) -> &[f32] {
+        &self.elements
+    }
+
     /// The bytes of a block; the largest number where they cannot be counted.
     #[must_use]
     pub fn bytes(kv_heads: usize, head_dim: usize) -> u64 {

@@ -3,7 +3,7 @@
 
 use std::any::TypeId;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use bevy_ecs::change_detection::{CheckChangeTicks, Tick};
@@ -13,40 +13,48 @@ use bevy_ecs::utils::prelude::DebugName;
 use bevy_ecs::world::unsafe_world_cell::UnsafeWorldCell;
 use bevy_ecs::world::{DeferredWorld, World};
 
-use super::Switch;
+use super::cost::{Meter, Run};
+use super::switch::Switch;
 use crate::tally;
 
-/// What one system has cost since profiling began.
-#[derive(Debug, Default)]
-pub(super) struct Meter {
-    pub(super) calls: AtomicU64,
-    pub(super) nanoseconds: AtomicU64,
-    pub(super) device_nanoseconds: AtomicU64,
-    pub(super) bytes: AtomicU64,
-    pub(super) operations: AtomicU64,
+/// Which part of a step a system runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Begin,
+    Layer,
+    End,
 }
 
 pub(super) struct Timed {
     system: SystemWithAccess,
     /// The system's row in the profile.
     row: usize,
+    part: Part,
     meter: Arc<Meter>,
     switch: Arc<Switch>,
 }
 
 impl Timed {
-    pub(super) fn new(system: SystemWithAccess, row: usize, meter: Arc<Meter>, switch: Arc<Switch>) -> Self {
-        Self { system, row, meter, switch }
+    pub(super) fn new(
+        system: SystemWithAccess,
+        row: usize,
+        part: Part,
+        meter: Arc<Meter>,
+        switch: Arc<Switch>,
+    ) -> Self {
+        Self { system, row, part, meter, switch }
     }
 
-    fn record(&self, started: Instant, before: tally::Tally) {
-        let elapsed = started.elapsed();
-        let after = tally::read();
-        self.meter.calls.fetch_add(1, Relaxed);
-        self.meter.nanoseconds.fetch_add(elapsed.as_nanos() as u64, Relaxed);
-        self.meter.bytes.fetch_add(after.bytes - before.bytes, Relaxed);
-        self.meter.operations.fetch_add(after.operations - before.operations, Relaxed);
-        self.switch.trace(self.row, started, elapsed);
+    fn record(&self, run: &Run) {
+        if self.part == Part::Begin {
+            self.switch.held().push((self.row, *run));
+        } else if let Some(phase) = self.switch.phase() {
+            self.meter.add(phase, run);
+            if self.switch.records() {
+                let layer = (self.part == Part::Layer).then(|| self.switch.layer.load(Relaxed));
+                self.switch.recorder().add(self.row, layer, run);
+            }
+        }
     }
 }
 
@@ -79,7 +87,9 @@ impl System for Timed {
         tally::enter(None);
         // A system that was skipped, because the layer in hand is not its kind, has not run.
         if !matches!(result, Err(RunSystemError::Skipped(_))) {
-            self.record(started, before);
+            let (time, after) = (started.elapsed(), tally::read());
+            let (bytes, operations) = (after.bytes - before.bytes, after.operations - before.operations);
+            self.record(&Run { started, time, bytes, operations });
         }
         result
     }

@@ -1,0 +1,66 @@
+//! What there is to say about a turn.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::cli::ending::INTERRUPTED;
+
+/// A turn that was taken.
+#[derive(Clone, Debug)]
+pub(super) struct Turn {
+    /// Why it ended.
+    pub(super) reason: &'static str,
+    /// All that was said before the answer.
+    pub(super) prompt: usize,
+    /// How many of these were in the caches.
+    pub(super) cached: usize,
+    /// Those of the answer.
+    pub(super) new: usize,
+    /// How long the prompt was read.
+    pub(super) prefill: Duration,
+    /// How long the answer was made after its first token.
+    pub(super) decode: Duration,
+    /// How many turns were forgotten meanwhile.
+    pub(super) forgotten: usize,
+}
+
+impl Turn {
+    pub(super) fn was_interrupted(&self) -> bool {
+        self.reason == INTERRUPTED
+    }
+
+    fn prefill_rate(&self) -> f64 {
+        rate(self.prompt - self.cached, self.prefill)
+    }
+
+    fn decode_rate(&self) -> f64 {
+        // The first new token comes with the prompt's last step.
+        rate(self.new.saturating_sub(1), self.decode)
+    }
+
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "finish_reason": self.reason, "prompt_tokens": self.prompt, "cached_tokens": self.cached,
+            "new_tokens": self.new, "prefill_tokens_per_second": self.prefill_rate(),
+            "decode_tokens_per_second": self.decode_rate(), "forgotten_turns": self.forgotten,
+        })
+    }
+
+    /// What `/stats` shows.
+    pub(super) fn stats(&self, context: usize) -> String {
+        let Self { prompt, cached, new, .. } = self;
+        format!(
+            "context: {} of {context} tokens\nprompt:  {prompt} tokens, {cached} of them cached, {} read at {:.1}/s\n\
+             answer:  {new} tokens at {:.1}/s",
+            prompt + new,
+            prompt - cached,
+            self.prefill_rate(),
+            self.decode_rate(),
+        )
+    }
+}
+
+fn rate(tokens: usize, time: Duration) -> f64 {
+    if tokens > 0 { tokens as f64 / time.as_secs_f64() } else { 0.0 }
+}

@@ -1,0 +1,42 @@
+//! What computes, and how.
+
+use anyhow::bail;
+use loquent::prelude::*;
+
+use super::model;
+
+/// The part of the command line that says what a model is run on.
+#[derive(clap::Args)]
+pub(super) struct ComputeArgs {
+    /// What computes: auto, cpu, gpu, or gpu:NAME with a part of an adapter's name
+    #[arg(long, value_name = "BACKEND", default_value = "auto")]
+    backend: Backend,
+    /// Threads [default: one per core]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Tokens of context, prompt and new ones together; 0 is the model's [default: 0]
+    #[arg(short, long, value_name = "N")]
+    ctx_size: Option<u32>,
+    /// Keep activations in f32; unquantised checkpoints always do
+    #[arg(long)]
+    exact: bool,
+}
+
+impl ComputeArgs {
+    /// Makes the context as long as asked for.
+    pub(super) fn limit_context(&self, config: &mut ModelConfig) -> anyhow::Result<()> {
+        if let Some(context) = self.ctx_size.filter(|&context| context > 0).map(|context| context as usize) {
+            let most = config.max_position_embeddings;
+            if context > most {
+                bail!("--ctx-size is {context}: expected 0 to {most}, the model's max_position_embeddings");
+            }
+            config.max_position_embeddings = context;
+        }
+        Ok(())
+    }
+
+    /// Loads an opened checkpoint.
+    pub(super) fn load(&self, checkpoint: Checkpoint) -> anyhow::Result<LoadedModel> {
+        model::load(checkpoint, model::options(&self.backend, self.threads, model::numerics(self.exact)))
+    }
+}

@@ -1,0 +1,84 @@
+//! Which model this is, whatever its directory is called: what was remembered of a sequence is worth nothing to another.
+
+use std::fmt;
+
+use bevy_ecs::prelude::*;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::checkpoint::{AttentionConfig, DeltaNetConfig, LayerType, ModelConfig, Tensor};
+
+/// On the model entity: a SHA-256 over its configuration and, of every tensor, the name, the type, the shape and a sample of the
+/// bytes, 3 KiB at most. Models of the same weights have the same, whatever computes them; a model in four bits has another than
+/// the one that it was made of.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[component(immutable)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// Its first eight digits, which tell it from others.
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..4].iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+/// A fingerprint that is being taken, tensor by tensor.
+pub(crate) struct FingerprintOf(Sha256);
+
+/// Bytes at the beginning of a tensor, in its middle and at its end.
+const SAMPLE: usize = 1 << 10;
+
+impl FingerprintOf {
+    /// That of a model of this configuration.
+    pub(crate) fn model(config: &ModelConfig) -> Self {
+        Self(Sha256::new_with_prefix(canonical(config).to_string()))
+    }
+
+    /// Takes its next tensor, by its name in the text model.
+    pub(crate) fn tensor(&mut self, name: &str, tensor: &Tensor) {
+        self.0.update(format!("\0{name}\0{}{:?}\0", tensor.element(), tensor.shape()));
+        let bytes = tensor.bytes();
+        if bytes.len() <= 3 * SAMPLE {
+            return self.0.update(bytes);
+        }
+        for start in [0, (bytes.len() - SAMPLE) / 2, bytes.len() - SAMPLE] {
+            self.0.update(&bytes[start..start + SAMPLE]);
+        }
+    }
+
+    /// The fingerprint.
+    pub(crate) fn finish(self) -> Fingerprint {
+        Fingerprint(self.0.finalize().into())
+    }
+}
+
+/// All that a configuration says of what is computed, in one order and one spelling.
+fn canonical(config: &ModelConfig) -> Value {
+    let ModelConfig {
+        // How a file names its tensors changes nothing of what they are.
+        layout: _,
+        vocab_size,
+        hidden_size,
+        intermediate_size,
+        layer_types,
+        rms_norm_eps,
+        tie_word_embeddings,
+        max_position_embeddings,
+        attention: AttentionConfig { num_heads, num_kv_heads, head_dim, rotary_dim, rope_theta },
+        delta_net: DeltaNetConfig { num_key_heads, num_value_heads, key_head_dim, value_head_dim, conv_kernel },
+        eos_token_ids,
+        rotation_seed,
+    } = config;
+    let attends: Vec<bool> = layer_types.iter().map(|&layer| layer == LayerType::FullAttention).collect();
+    json!([
+        [vocab_size, hidden_size, intermediate_size, max_position_embeddings],
+        attends,
+        [rms_norm_eps.to_bits()],
+        tie_word_embeddings,
+        [num_heads, num_kv_heads, head_dim, rotary_dim],
+        [rope_theta.to_bits()],
+        [num_key_heads, num_value_heads, key_head_dim, value_head_dim, conv_kernel],
+        eos_token_ids,
+        rotation_seed,
+    ])
+}

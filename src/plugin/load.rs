@@ -20,6 +20,10 @@ use crate::world::storage::{MapTensors, Mapped, Shape, Shapes, StoredVector};
 pub(super) fn begin(directory: PathBuf, options: LoadOptions) -> LoadTask {
     LoadTask::begin(move |waiter| {
         let checkpoint = Checkpoint::open(&directory)?;
+        if let Some(tokenizer) = &checkpoint.tokenizer {
+            // It makes its tables at its first use, which would hold up a frame for tens of milliseconds.
+            _ = tokenizer.encode("a", false);
+        }
         let config = checkpoint.config.clone();
         let mut all = Elements(0);
         let Ok(_) = ModelParts::shapes(&config).map(&mut all);

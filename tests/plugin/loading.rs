@@ -9,9 +9,12 @@ use loquent::world::refusal::Refusal;
 
 use crate::{app, app_with_demo, ask_for, demo, has_ended, on_cpu, state, story, text, update_until};
 
+/// A model, and why it has failed if it has.
+type Event = (Entity, Option<String>);
+
 /// What was triggered, in order.
 #[derive(Resource, Clone, Default)]
-struct Heard(Arc<Mutex<Vec<(Entity, Option<String>)>>>);
+struct Heard(Arc<Mutex<Vec<Event>>>);
 
 impl Heard {
     fn listen(app: &mut App) -> Self {
@@ -26,7 +29,7 @@ impl Heard {
         heard
     }
 
-    fn take(&self) -> Vec<(Entity, Option<String>)> {
+    fn take(&self) -> Vec<Event> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 }

@@ -2,7 +2,6 @@
 
 use bevy_ecs::prelude::*;
 use bevy_ecs::reflect::{AppTypeRegistry, ReflectComponent, ReflectResource};
-use bevy_reflect::PartialReflect;
 use loquent::prelude::*;
 
 use crate::{app_with_demo, has_ended, story, update_until};

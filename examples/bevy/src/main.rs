@@ -4,6 +4,7 @@
 //! `cargo run --release [DIRECTORY]`
 
 mod frames;
+mod saving;
 mod village;
 
 use std::path::PathBuf;
@@ -27,6 +28,6 @@ fn main() -> AppExit {
             ScheduleRunnerPlugin::run_loop(Duration::from_secs(1) / 60),
             LoquentPlugin { budget: BUDGET, ..Default::default() },
         ))
-        .add_plugins((frames::plugin, village::plugin(model)))
+        .add_plugins((frames::plugin, saving::plugin, village::plugin(model)))
         .run()
 }

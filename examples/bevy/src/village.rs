@@ -9,13 +9,15 @@ use bevy_ecs::prelude::*;
 use bevy_log::{error, info};
 use loquent::prelude::*;
 
+use crate::saving::Restored;
+
 /// What is to happen until the end.
 const PLOT: [&str; 6] = [
     "the model is there",
     "Ann has answered two questions",
     "Ben has answered",
     "Ben's twin remembers what Ben has said",
-    "Cat has answered",
+    "Cat was saved and restored, and has answered",
     "Dan was interrupted",
 ];
 
@@ -28,7 +30,7 @@ struct Happened(BTreeSet<&'static str>);
 
 /// What a character has said since it was asked.
 #[derive(Component, Default)]
-struct Says(String);
+pub struct Says(pub String);
 
 pub fn plugin(model: PathBuf) -> impl Fn(&mut App) + Send + Sync + 'static {
     move |app| {
@@ -93,10 +95,10 @@ fn interrupt(mut commands: Commands, characters: Query<(Entity, &Name, &Says), W
 fn go_on(
     finished: On<SequenceFinished>,
     mut commands: Commands,
-    mut characters: Query<(&Name, &Conversation, &mut Says)>,
+    mut characters: Query<(&Name, &Conversation, &mut Says, Has<Restored>)>,
     mut happened: ResMut<Happened>,
 ) {
-    let Ok((name, conversation, mut says)) = characters.get_mut(finished.sequence) else { return };
+    let Ok((name, conversation, mut says, is_restored)) = characters.get_mut(finished.sequence) else { return };
     // What is certain only now has not been heard yet.
     let said = std::mem::take(&mut says.0);
     info!("{name}: {said}… ({:?})", finished.reason);
@@ -110,7 +112,7 @@ fn go_on(
             commands.entity(twin).insert((Name::new("Ben's twin"), Says::default())).say("Are you sure?");
         }
         "Ben's twin" if has_answered && conversation.turns() == 2 => _ = happened.0.insert(PLOT[3]),
-        "Cat" if has_answered => _ = happened.0.insert(PLOT[4]),
+        "Cat" if has_answered && is_restored => _ = happened.0.insert(PLOT[4]),
         "Dan" if finished.reason == FinishReason::Cancelled => _ = happened.0.insert(PLOT[5]),
         _ => error!("{name} ended too early"),
     }

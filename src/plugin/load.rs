@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
 
-use super::models::{ModelFailed, ModelLoaded};
+use super::events::{ModelFailed, ModelLoaded};
 use super::task::{LoadTask, Waiter};
 use crate::checkpoint::{Checkpoint, CheckpointError, Tensor};
 use crate::load::{LoadError, LoadOptions, LoadedModel};

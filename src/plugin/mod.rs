@@ -32,6 +32,7 @@
 //! }
 //! ```
 
+mod events;
 mod load;
 mod models;
 mod reflect;
@@ -44,7 +45,8 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{InternedScheduleLabel, ScheduleLabel};
 use bevy_reflect::Reflect;
 
-pub use models::{ModelFailed, ModelLoaded, Models};
+pub use events::{ModelFailed, ModelLoaded};
+pub use models::Models;
 
 use crate::schedule::{self, Budget};
 

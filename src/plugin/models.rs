@@ -1,13 +1,12 @@
-//! What an app asks to load, and what it hears of it.
+//! What an app asks to load.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
 use super::load;
-use crate::load::{LoadError, LoadOptions};
+use crate::load::LoadOptions;
 use crate::world::model::ModelState;
 
 /// Loads models in the background.
@@ -43,7 +42,7 @@ pub struct Models<'w, 's> {
 impl Models<'_, '_> {
     /// Begins to load the model in `directory`, in Hugging Face form or converted; a relative path begins where the program
     /// was started. The entity that is returned is the model from now on: [`SpeaksWith`](crate::prelude::SpeaksWith) may name
-    /// it, its [`ModelState`] says how far it is, and in the end [`ModelLoaded`] or [`ModelFailed`] is triggered on it. To
+    /// it, its [`ModelState`] says how far it is, and in the end [`ModelLoaded`](super::ModelLoaded) or [`ModelFailed`](super::ModelFailed) is triggered on it. To
     /// despawn it while it loads gives it up.
     pub fn load(&mut self, directory: impl Into<PathBuf>) -> Entity {
         self.load_with(directory, LoadOptions::default())
@@ -53,22 +52,4 @@ impl Models<'_, '_> {
     pub fn load_with(&mut self, directory: impl Into<PathBuf>, options: LoadOptions) -> Entity {
         self.commands.spawn((ModelState::Loading(0.0), load::begin(directory.into(), options))).id()
     }
-}
-
-/// A model was loaded. Triggered on it, for observers.
-#[derive(EntityEvent, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ModelLoaded {
-    /// Which.
-    #[event_target]
-    pub model: Entity,
-}
-
-/// A model could not be loaded. Triggered on the entity that was to be it, for observers.
-#[derive(EntityEvent, Clone, Debug)]
-pub struct ModelFailed {
-    /// Which.
-    #[event_target]
-    pub model: Entity,
-    /// Why not.
-    pub error: Arc<LoadError>,
 }

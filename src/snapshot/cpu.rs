@@ -47,7 +47,7 @@ fn write_block(elements: &[f32], places: Range<usize>, head_dim: usize, numbers:
     }
 }
 
-/// The caches that [`write`] wrote, one a layer. `None` if they are not those of so many positions.
+/// The caches that [`write()`] wrote, one a layer. `None` if they are not those of so many positions.
 pub(super) fn read(
     layers: &[Layer],
     config: &ModelConfig,

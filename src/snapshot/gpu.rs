@@ -42,7 +42,7 @@ pub(super) fn write(
     Ok(Some(held))
 }
 
-/// The caches that [`write`] wrote, one a layer, on the device of `model`. `None` if they are not those of so many positions.
+/// The caches that [`write()`] wrote, one a layer, on the device of `model`. `None` if they are not those of so many positions.
 pub(super) fn read(
     world: &mut World,
     model: Entity,

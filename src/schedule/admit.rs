@@ -204,6 +204,10 @@ pub fn admit_queued(
             commands.entity(sequence.entity).insert(Waits::ForModel);
             continue;
         }
+        if sequence.caches.is_none_or(RelationshipTarget::is_empty) {
+            // Cloned without its caches, for example: nothing of it has been read.
+            sequence.tokens.processed = 0;
+        }
         let begun = model.and_then(|model| Ok((begin(&model, &mut sequence)?, model)));
         let (begun, model) = match begun {
             Ok(begun) => begun,

@@ -1,6 +1,8 @@
 //! Drives the three schedules: one call takes a step, or as much of one as the budget allows.
 
+use bevy_ecs::entity_disabling::Disabled;
 use bevy_ecs::prelude::*;
+use bevy_ecs::query::Allow;
 
 use super::awaited::Awaited;
 use super::budget::{Budget, Meter};
@@ -78,12 +80,15 @@ fn go_on(world: &mut World, meter: &mut Meter) -> Progress {
     }
     if *world.resource::<Cursor>() == Cursor::Begin {
         meter.lap();
+        let running = count_running(world);
         world.run_schedule(BeginStep);
         profile::begin_step(world);
         let batch = world.resource::<Batch>();
         let work = Work { rows: batch.len(), depth: batch.positions.iter().map(|&position| position as usize).sum() };
         if work.rows == 0 {
-            return if is_waited_for(world) { Progress::StepDone } else { Progress::Idle };
+            // Whoever has ended instead has left room for those that wait.
+            let has_more = is_waited_for(world) || count_running(world) < running;
+            return if has_more { Progress::StepDone } else { Progress::Idle };
         }
         let mut pace = world.resource_mut::<Pace>();
         pace.work = work;
@@ -173,6 +178,10 @@ impl Active {
             _ => {}
         }
     }
+}
+
+fn count_running(world: &mut World) -> usize {
+    world.query_filtered::<(), (With<Running>, Allow<Disabled>)>().iter(world).count()
 }
 
 /// Whether a step that had nothing to compute leaves something for the next one.

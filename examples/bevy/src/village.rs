@@ -28,7 +28,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 #[derive(Resource, Default)]
 struct Happened(BTreeSet<&'static str>);
 
-/// What a character has said since it was asked.
+/// What a character was heard to say.
 #[derive(Component, Default)]
 pub struct Says(pub String);
 
@@ -95,13 +95,12 @@ fn interrupt(mut commands: Commands, characters: Query<(Entity, &Name, &Says), W
 fn go_on(
     finished: On<SequenceFinished>,
     mut commands: Commands,
-    mut characters: Query<(&Name, &Conversation, &mut Says, Has<Restored>)>,
+    characters: Query<(&Name, &Conversation, Has<Restored>), With<Says>>,
     mut happened: ResMut<Happened>,
 ) {
-    let Ok((name, conversation, mut says, is_restored)) = characters.get_mut(finished.sequence) else { return };
-    // What is certain only now has not been heard yet.
-    let said = std::mem::take(&mut says.0);
-    info!("{name}: {said}… ({:?})", finished.reason);
+    let Ok((name, conversation, is_restored)) = characters.get(finished.sequence) else { return };
+    let answer = conversation.messages().last().and_then(ChatMessage::content).unwrap_or_default();
+    info!("{name}: {answer} ({:?})", finished.reason);
     let has_answered = matches!(finished.reason, FinishReason::Stop | FinishReason::Length);
     match name.as_str() {
         "Ann" if has_answered && conversation.turns() == 1 => _ = commands.entity(finished.sequence).say("And then?"),

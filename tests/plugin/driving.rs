@@ -77,8 +77,8 @@ fn frames_keep_to_a_budget_that_may_change() {
     for budget in [4, 16].map(Duration::from_millis) {
         app.world_mut().resource_mut::<FrameBudget>().0 = budget;
         let (times, tokens) = frames(&mut app, 30);
-        // Other work of this machine, and other tests, may hold up most of them.
-        assert!(times[7] < budget.mul_f64(1.5), "{budget:?}: {times:?}");
+        // Other tests hold up most of them, each time for as long as the system lets them compute.
+        assert!(times[2] < budget.mul_f64(1.5), "{budget:?}: {times:?}");
         made.push(tokens);
     }
     assert!(made[1] > made[0], "{made:?} tokens");

@@ -73,15 +73,15 @@ fn frames_keep_to_a_budget_that_may_change() {
         app.world_mut().spawn(story(100_000));
     }
     frames(&mut app, 50);
-    let mut made = Vec::new();
-    for budget in [4, 16].map(Duration::from_millis) {
-        app.world_mut().resource_mut::<FrameBudget>().0 = budget;
-        let (times, tokens) = frames(&mut app, 30);
-        // Other tests hold up most of them, each time for as long as the system lets them compute.
-        assert!(times[2] < budget.mul_f64(1.5), "{budget:?}: {times:?}");
-        made.push(tokens);
-    }
-    assert!(made[1] > made[0], "{made:?} tokens");
+    app.world_mut().resource_mut::<FrameBudget>().0 = Duration::from_millis(4);
+    let (short, few) = frames(&mut app, 30);
+    // Other tests hold up most of them, each time for as long as the system lets them compute.
+    assert!(short[2] < Duration::from_millis(12), "{short:?}");
+
+    app.world_mut().resource_mut::<FrameBudget>().0 = Duration::from_millis(100);
+    let (long, many) = frames(&mut app, 5);
+    assert!(long[0] > Duration::from_millis(50), "{long:?}");
+    assert!(many * 30 > few * 5, "{many} tokens in 5 frames, {few} in 30");
 
     app.world_mut().resource_mut::<FrameBudget>().0 = Duration::ZERO;
     let (_, tokens) = frames(&mut app, 100);

@@ -68,6 +68,8 @@ fn perform(world: &mut World, speakers: &mut Vec<Entity>, act: Act) {
         Act::Say(place, said) => _ = world.entity_mut(at(place)).say(SAID[said]),
         Act::Fork(place) => {
             let fork = world.entity_mut(at(place)).fork();
+            // One that is stopped while it waits for its original has nothing of it.
+            world.entity_mut(fork).insert((Sampler::default(), rules()));
             speakers.push(fork);
         }
         Act::Clone(place, linked) => {

@@ -53,6 +53,11 @@ impl FromStr for NewTokens {
     }
 }
 
+/// Tokens a second, of none 0. Of an answer, the first one comes with the prompt's last step and does not count.
+pub(super) fn rate(tokens: usize, seconds: f64) -> f64 {
+    if tokens > 0 { tokens as f64 / seconds } else { 0.0 }
+}
+
 /// What results call the end of a sequence; an error, if it should not have ended so.
 pub(super) fn name(reason: &FinishReason) -> anyhow::Result<&'static str> {
     Ok(match reason {

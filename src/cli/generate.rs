@@ -209,15 +209,13 @@ impl Run {
         let total = self.started.elapsed();
         let prefill = self.first_token.unwrap_or(total).as_secs_f64();
         let decode = total.as_secs_f64() - prefill;
-        // The first new token comes with the prompt's last step.
-        let rate = |tokens: usize, seconds: f64| if tokens > 0 { tokens as f64 / seconds } else { 0.0 };
         let (backend, adapter) = model::backend(&mut self.world);
         let workers = self.world.resource::<Workers>();
         json!({
             "event": "done", "finish_reason": reason, "prompt_tokens": prompt, "new_tokens": new,
             "load_seconds": load_seconds, "prefill_seconds": prefill, "decode_seconds": decode,
-            "prefill_tokens_per_second": rate(self.tokens().processed.min(prompt), prefill),
-            "decode_tokens_per_second": rate(new.saturating_sub(1), decode),
+            "prefill_tokens_per_second": ending::rate(self.tokens().processed.min(prompt), prefill),
+            "decode_tokens_per_second": ending::rate(new.saturating_sub(1), decode),
             "backend": backend, "adapter": adapter, "numerics": model::numerics_name(self.numerics), "isa": workers.isa().to_string(),
             "threads": workers.threads(), "seed": seed,
         })

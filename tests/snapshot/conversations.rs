@@ -17,6 +17,14 @@ fn speaker(world: &mut World) -> Entity {
     world.spawn((Conversation::default(), sampling, Seed(7), StopRules::after(30))).id()
 }
 
+/// Takes two turns with it.
+fn ask_two(world: &mut World, speaker: Entity) {
+    for question in ["Tell me of a cat.", "And then?"] {
+        world.entity_mut(speaker).say(question);
+        run(world, Budget::Step);
+    }
+}
+
 const CONTENTS: [Contents; 2] = [Contents::AsStored, Contents::Tokens];
 
 /// Saves it, tells both what `tell` does, and compares what they come to.
@@ -39,10 +47,7 @@ fn one_at_rest_is_told_more() {
     for contents in CONTENTS {
         let mut world = world_of(&demo());
         let speaker = speaker(&mut world);
-        for question in ["Tell me of a cat.", "And then?"] {
-            world.entity_mut(speaker).say(question);
-            run(&mut world, Budget::Step);
-        }
+        ask_two(&mut world, speaker);
         assert_both(&mut world, speaker, contents, |speaker| _ = speaker.say("Why?"));
     }
 }
@@ -88,10 +93,7 @@ fn after_a_turn_was_taken_back() {
     for contents in CONTENTS {
         let mut world = world_of(&demo());
         let speaker = speaker(&mut world);
-        for question in ["Tell me of a cat.", "And then?"] {
-            world.entity_mut(speaker).say(question);
-            run(&mut world, Budget::Step);
-        }
+        ask_two(&mut world, speaker);
         world.entity_mut(speaker).rewind(1).say("Where was it?");
         for _ in 0..4 {
             advance(&mut world, Budget::Step);

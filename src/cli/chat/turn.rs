@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cli::ending::INTERRUPTED;
+use crate::cli::ending::{INTERRUPTED, rate};
 
 /// A turn that was taken.
 #[derive(Clone, Debug)]
@@ -31,12 +31,11 @@ impl Turn {
     }
 
     fn prefill_rate(&self) -> f64 {
-        rate(self.prompt - self.cached, self.prefill)
+        rate(self.prompt - self.cached, self.prefill.as_secs_f64())
     }
 
     fn decode_rate(&self) -> f64 {
-        // The first new token comes with the prompt's last step.
-        rate(self.new.saturating_sub(1), self.decode)
+        rate(self.new.saturating_sub(1), self.decode.as_secs_f64())
     }
 
     pub(super) fn json(&self) -> Value {
@@ -59,8 +58,4 @@ impl Turn {
             self.decode_rate(),
         )
     }
-}
-
-fn rate(tokens: usize, time: Duration) -> f64 {
-    if tokens > 0 { tokens as f64 / time.as_secs_f64() } else { 0.0 }
 }

@@ -13,7 +13,7 @@ use crate::cpu::rope::RopeTable;
 use crate::cpu::{self, Cpu, Isa, Numerics, PackError, Workers, WorkersError};
 use crate::schedule::{self, Turn};
 use crate::world::fingerprint::{Fingerprint, FingerprintOf};
-use crate::world::layer::LayerIndex;
+use crate::world::layer::{LayerIndex, layers_of};
 use crate::world::model::{GenerationDefaults, Model, ModelState, Unavailable};
 use crate::world::parts::{LayerParts, ModelParts};
 use crate::world::role::{MatrixRole, VectorRole};
@@ -288,9 +288,7 @@ impl LoadedModel {
         for sequence in running.collect::<Vec<_>>() {
             schedule::read_again(&mut world.entity_mut(sequence));
         }
-        let mut layers = world.query_filtered::<(Entity, &ChildOf), With<LayerIndex>>();
-        let old = layers.iter(world).filter(|(_, parent)| parent.0 == model).map(|(entity, _)| entity);
-        for layer in old.collect::<Vec<_>>() {
+        for layer in layers_of(world, model) {
             world.despawn(layer);
         }
         let mut entity = world.entity_mut(model);

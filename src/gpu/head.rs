@@ -17,7 +17,7 @@ use super::timing::Timing;
 use crate::checkpoint::ModelConfig;
 use crate::cpu::Cpu;
 use crate::schedule::profile::Profile;
-use crate::schedule::{Awaited, Picks, read_again};
+use crate::schedule::{Awaited, Picks, read_again_later};
 use crate::world::activations::Logits;
 use crate::world::batch::{Batch, Span};
 use crate::world::cache::{Caches, DeltaState, KvCache};
@@ -273,7 +273,7 @@ pub fn await_answer(
         awaited.failed = true;
         *step = GpuStep { counts: step.counts, ..GpuStep::default() };
         for (sequence, _) in sequences.iter().filter(|(_, running)| running.model == entity) {
-            commands.entity(sequence).queue(|mut sequence: EntityWorldMut| read_again(&mut sequence));
+            read_again_later(&mut commands, sequence);
         }
         commands.entity(entity).insert(crate::world::model::Unavailable(error.to_string()));
     }

@@ -8,7 +8,7 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::query::{Allow, QueryData};
 
 use super::choose::choose;
-use super::finish::{finish_later, forget};
+use super::finish::{finish_later, forget_later, read_again_later};
 use super::prompt::TextSide;
 use crate::checkpoint::{ChatMessage, ChatOptions, ChatTemplate, ModelConfig, Tokenizer};
 use crate::sampling::Sampling;
@@ -98,7 +98,7 @@ pub fn settle(
             || caches.is_none_or(RelationshipTarget::is_empty) && tokens.processed > 0
         {
             // What came of its last row was lost.
-            commands.entity(sequence).queue(|mut sequence: EntityWorldMut| super::read_again(&mut sequence));
+            read_again_later(&mut commands, sequence);
         }
     }
 }
@@ -128,11 +128,6 @@ impl Used {
     }
 }
 
-/// What the caches of a sequence take, if they hold this many positions.
-pub(super) fn claim(cost: &CacheCost, positions: usize, kept_states: usize) -> u64 {
-    cost.of(positions).saturating_add(cost.fixed.saturating_mul(kept_states as u64))
-}
-
 /// Sequences with caches, at rest or taking part in steps, disabled ones included.
 type Holding<'w> = (Entity, &'w Admitted, &'w Arrival, &'w Tokens, Has<Running>, Has<Conversation>);
 
@@ -160,18 +155,18 @@ pub fn admit_queued(
     if states.is_empty() && !std::mem::replace(&mut *warned, true) {
         tracing::warn!("a sequence waits for a model, and there is none: `loquent::load` brings one");
     }
-    let kept = |is_conversation: bool| if is_conversation { limits.kept_states } else { 0 };
     let mut all = Used::default();
     let mut of_model: HashMap<Entity, Used> = HashMap::new();
     let mut at_rest = Vec::new();
     for (entity, admitted, arrival, tokens, runs, talks) in &holding {
         let Ok(model) = models.get(admitted.model) else { continue };
         let positions = if runs { tokens.len() } else { tokens.processed };
+        let kept = limits.kept_states_of(talks);
         let used = Used {
             sequences: usize::from(runs),
-            states: 1 + kept(talks),
+            states: 1 + kept,
             blocks: model.cost.blocks(positions),
-            bytes: claim(model.cost, positions, kept(talks)),
+            bytes: model.cost.of_keeping(positions, kept),
         };
         all.add(used);
         of_model.entry(admitted.model).or_default().add(used);
@@ -204,7 +199,8 @@ pub fn admit_queued(
             commands.entity(sequence.entity).insert(Waits::ForModel);
             continue;
         }
-        if sequence.caches.is_none_or(RelationshipTarget::is_empty) {
+        let has_caches = sequence.caches.is_some_and(|caches| !caches.is_empty());
+        if !has_caches {
             // Cloned without its caches, for example: nothing of it has been read.
             sequence.tokens.processed = 0;
         }
@@ -216,8 +212,8 @@ pub fn admit_queued(
                 continue;
             }
         };
-        let kept = kept(sequence.conversation.is_some());
-        let bytes = claim(model.cost, sequence.tokens.len(), kept).saturating_add(model.cost.block);
+        let kept = limits.kept_states_of(sequence.conversation.is_some());
+        let bytes = model.cost.of_keeping(sequence.tokens.len(), kept).saturating_add(model.cost.block);
         let blocks = model.cost.blocks(sequence.tokens.len()).saturating_add(1);
         let needed = Used { sequences: 1, states: 1 + kept, blocks, bytes };
         let fits = |all: &Used, of_model: &HashMap<Entity, Used>| {
@@ -237,7 +233,7 @@ pub fn admit_queued(
             let (_, resting, of, used) = at_rest.remove(index);
             all.subtract(used);
             of_model.entry(of).or_default().subtract(used);
-            commands.entity(resting).queue(|mut sequence: EntityWorldMut| forget(&mut sequence));
+            forget_later(&mut commands, resting);
         }
         match fits(&all, &of_model) {
             (true, true) => {}
@@ -259,7 +255,7 @@ pub fn admit_queued(
         }
         all.add(needed);
         of_model.entry(model.entity).or_default().add(needed);
-        if sequence.caches.is_none_or(RelationshipTarget::is_empty) {
+        if !has_caches {
             for layer in model.children.iter().filter(|&child| layers.contains(child)) {
                 commands.spawn((OfSequence(sequence.entity), OfLayer(layer)));
             }

@@ -8,12 +8,13 @@ use super::awaited::Awaited;
 use super::budget::{Budget, Meter};
 use super::pace::{HEAD_SLICE, Pace, Piece, Work};
 use super::profile;
+use super::requests::ToldAtRest;
 use super::sets::{BeginStep, EndStep, LayerPass, LeaveStep, PollDevice};
 use crate::checkpoint::ModelConfig;
 use crate::world::batch::Batch;
-use crate::world::control::{ForkOf, Paused, Say};
+use crate::world::control::{ForkOf, Paused};
 use crate::world::cursor::{Cursor, Cut, HeadPiece};
-use crate::world::layer::{ActiveLayer, LayerIndex};
+use crate::world::layer::{ActiveLayer, layers_of};
 use crate::world::model::{ActiveModel, Unavailable};
 use crate::world::sequence::{Finished, Queued, Running, Waits};
 use crate::world::tokens::Tokens;
@@ -124,12 +125,10 @@ struct Active {
 }
 
 fn active_model(world: &mut World) -> Option<Active> {
-    let mut models = world.query_filtered::<(Entity, &Children, &ModelConfig), With<ActiveModel>>();
-    let (model, children, config) = models.single(world).ok()?;
-    let layers = children.iter().filter_map(|child| {
-        let layer = world.get_entity(child).ok()?;
-        layer.contains::<LayerIndex>().then(|| (child, Piece::Layer(model, layer.archetype().id())))
-    });
+    let mut models = world.query_filtered::<(Entity, &ModelConfig), (With<ActiveModel>, With<Children>)>();
+    let (model, config) = models.single(world).ok()?;
+    let layers = layers_of(world, model).into_iter();
+    let layers = layers.map(|layer| (layer, Piece::Layer(model, world.entity(layer).archetype().id())));
     Some(Active { model, layers: layers.collect(), vocab_size: config.vocab_size })
 }
 
@@ -142,13 +141,13 @@ impl Active {
             return Cut::Whole;
         }
         let pace = world.resource::<Pace>();
-        let (rows, slice) = (Work { rows, depth: 0 }, HEAD_SLICE / rows.clamp(1, HEAD_SLICE / LEAST));
+        let (rows, slice) = (Work::of_rows(rows), HEAD_SLICE / rows.clamp(1, HEAD_SLICE / LEAST));
         let Some(expected) = pace.expected(Piece::Head(self.model), rows) else {
             return Cut::Slices { head: slice, picks: 1 };
         };
         let Some(limit) = pace.piece else { return Cut::Slices { head: HEAD_SLICE, picks: usize::MAX } };
         let head = (HEAD_SLICE as f64 * limit.as_secs_f64() / expected.max(1e-9)) as usize;
-        let picks = pace.expected(Piece::Pick(self.model), Work { rows: 1, depth: 0 });
+        let picks = pace.expected(Piece::Pick(self.model), Work::of_rows(1));
         let picks = picks.map_or(1, |expected| (limit.as_secs_f64() / expected.max(1e-9)) as usize);
         Cut::Slices { head: (head / LEAST * LEAST).clamp(LEAST, 16 * HEAD_SLICE), picks: picks.max(1) }
     }
@@ -156,9 +155,9 @@ impl Active {
     /// What a piece of the end of the step is expected to take.
     fn expected(&self, world: &World, piece: &HeadPiece) -> Option<f64> {
         let pace = world.resource::<Pace>();
-        let rows = Work { rows: piece.rows(), depth: 0 };
+        let rows = Work::of_rows(piece.rows());
         let head = pace.expected(Piece::Head(self.model), rows);
-        let pick = pace.expected(Piece::Pick(self.model), Work { rows: 1, depth: 0 });
+        let pick = pace.expected(Piece::Pick(self.model), Work::of_rows(1));
         let head = head.map(|slice| slice * piece.slice().len() as f64 / HEAD_SLICE as f64);
         Some(head.filter(|_| piece.rows() > 0).unwrap_or(0.0) + pick.unwrap_or(0.0) * piece.picks().len() as f64)
     }
@@ -170,10 +169,10 @@ impl Active {
             _ if piece.rows() == 0 => {}
             (slice @ 1.., 0) => {
                 let took = took * HEAD_SLICE as f64 / slice as f64;
-                pace.record(Piece::Head(self.model), Work { rows: piece.rows(), depth: 0 }, took);
+                pace.record(Piece::Head(self.model), Work::of_rows(piece.rows()), took);
             }
             (0, picks @ 1..) => {
-                pace.record(Piece::Pick(self.model), Work { rows: 1, depth: 0 }, took / picks as f64);
+                pace.record(Piece::Pick(self.model), Work::of_rows(1), took / picks as f64);
             }
             _ => {}
         }
@@ -194,14 +193,12 @@ fn is_waited_for(world: &mut World) -> bool {
     if models.iter(world).next().is_none() {
         return false;
     }
-    type Told = (With<Say>, Without<Paused>, Without<Queued>, Without<Running>);
-    let mut told = world.query_filtered::<Has<Waits>, Told>();
+    let mut told = world.query_filtered::<Has<Waits>, (ToldAtRest, Without<Paused>)>();
     let mut queued = world.query_filtered::<(Option<&ForkOf>, Has<Waits>), (With<Queued>, Without<Paused>)>();
     // A fork waits for others, and is no reason to go on unless they are ready for it.
     let is_ready = |of: &ForkOf| {
         let tokens = world.get::<Tokens>(of.0);
-        let has_read = tokens.is_none_or(|tokens| !tokens.is_empty() && tokens.processed >= tokens.prompt.len());
-        has_read || world.get::<Finished>(of.0).is_some()
+        tokens.is_none_or(Tokens::has_read_prompt) || world.get::<Finished>(of.0).is_some()
     };
     // Others that wait for what nobody will give them are none either.
     let goes_on = |(of, waits): (Option<&ForkOf>, bool)| of.map_or(!waits, is_ready);

@@ -7,8 +7,7 @@ use bevy_ecs::entity_disabling::Disabled;
 use bevy_ecs::prelude::*;
 use bevy_ecs::query::{Allow, QueryData};
 
-use super::admit::claim;
-use super::finish::{finish_later, forget, read_again};
+use super::finish::{finish_later, forget_later, read_again_later};
 use super::pace::{Pace, Work};
 use super::take_back::rows_to_keep;
 use crate::checkpoint::ModelConfig;
@@ -78,14 +77,14 @@ struct Runner {
 }
 
 impl Runner {
-    fn of(runs: <Runs<'_> as QueryData>::Item<'_, '_>, kept: impl Fn(bool) -> usize) -> Self {
+    fn of(runs: <Runs<'_> as QueryData>::Item<'_, '_>, limits: &Limits) -> Self {
         let (sequence, &arrival, priority, tokens, running, talks, _) = runs;
         let alike = tokens.alike();
         Self {
             priority: Reverse(priority.copied().unwrap_or_default()),
             arrival: (arrival, sequence),
             model: running.model,
-            kept_states: kept(talks),
+            kept_states: limits.kept_states_of(talks),
             processed: tokens.processed,
             unread: tokens.len() - tokens.processed,
             alike: tokens.keep_at.map_or(alike, |place| rows_to_keep(tokens.processed, alike, place)),
@@ -134,13 +133,12 @@ pub fn fill_batch(
     at_rest: Query<(Entity, &Arrival, &Admitted, &Tokens, Has<Conversation>), AtRest>,
 ) {
     let (model, mut turn) = active.into_inner();
-    let kept = |talks: bool| if talks { limits.kept_states } else { 0 };
-    let mut runners: Vec<Runner> = running.iter().map(|runs| Runner::of(runs, kept)).collect();
+    let mut runners: Vec<Runner> = running.iter().map(|runs| Runner::of(runs, &limits)).collect();
     runners.sort_unstable_by_key(|runner| runner.order());
     let mut held = Held::default();
     for (tokens, running, talks) in &kept_out {
         let Ok(cost) = costs.get(running.model) else { continue };
-        held.bytes = held.bytes.saturating_add(claim(cost, tokens.processed, kept(talks)));
+        held.bytes = held.bytes.saturating_add(cost.of_keeping(tokens.processed, limits.kept_states_of(talks)));
         held.blocks += if running.model == model { cost.blocks(tokens.processed) } else { 0 };
     }
     let resting = at_rest.iter().filter_map(|(sequence, &arrival, admitted, tokens, talks)| {
@@ -148,12 +146,12 @@ pub fn fill_batch(
         Some(Resting {
             sequence: (arrival, sequence),
             model: admitted.model,
-            bytes: claim(cost, tokens.processed, kept(talks)),
+            bytes: cost.of_keeping(tokens.processed, limits.kept_states_of(talks)),
             blocks: if admitted.model == model { cost.blocks(tokens.processed) } else { 0 },
         })
     });
     let mut resting: Vec<Resting> = resting.collect();
-    resting.sort_unstable_by_key(|resting| std::cmp::Reverse(resting.sequence));
+    resting.sort_unstable_by_key(|resting| Reverse(resting.sequence));
     let chosen = loop {
         let (chosen, next) = rows_that_fit(&runners, model, &limits, &pace, *turn);
         let of_resting = resting.iter().fold(held, |held, resting| Held {
@@ -171,7 +169,7 @@ pub fn fill_batch(
         let frees = |of: Entity| limits.cache_bytes.is_some() || of == model;
         if let Some(index) = resting.iter().rposition(|resting| frees(resting.model)) {
             let (_, sequence) = resting.remove(index).sequence;
-            commands.entity(sequence).queue(|mut sequence: EntityWorldMut| forget(&mut sequence));
+            forget_later(&mut commands, sequence);
             continue;
         }
         let Some(index) = runners.iter().rposition(|runner| frees(runner.model)) else { return };
@@ -180,7 +178,7 @@ pub fn fill_batch(
             finish_later(&mut commands, last, FinishReason::CacheFull { needed, limit });
             return;
         }
-        commands.entity(last).queue(|mut sequence: EntityWorldMut| read_again(&mut sequence));
+        read_again_later(&mut commands, last);
     };
     for (index, rows) in chosen {
         let Ok((sequence, _, _, tokens, _, _, logits_from)) = running.get(runners[index].arrival.1) else { continue };
@@ -195,10 +193,9 @@ pub fn fill_batch(
 fn bytes_after(runners: &[Runner], chosen: &[(usize, usize)], costs: &Query<&CacheCost>, held: Held) -> u64 {
     let mut positions: Vec<usize> = runners.iter().map(|runner| runner.processed).collect();
     chosen.iter().for_each(|&(index, rows)| positions[index] += rows);
-    let bytes = runners
-        .iter()
-        .zip(positions)
-        .filter_map(|(runner, positions)| Some(claim(costs.get(runner.model).ok()?, positions, runner.kept_states)));
+    let bytes = runners.iter().zip(positions).filter_map(|(runner, positions)| {
+        Some(costs.get(runner.model).ok()?.of_keeping(positions, runner.kept_states))
+    });
     bytes.fold(held.bytes, u64::saturating_add)
 }
 
@@ -231,8 +228,9 @@ fn rows_that_fit(
         let shared = share_rows(runners, model, rows, turn);
         let mut work = Work::default();
         for &(index, rows) in &shared.0 {
+            let first = runners[index].processed;
             work.rows += rows;
-            work.depth += (0..rows).map(|row| runners[index].processed + row).sum::<usize>();
+            work.depth += (first..first + rows).sum::<usize>();
         }
         (shared, work)
     };

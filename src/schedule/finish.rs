@@ -17,10 +17,20 @@ pub(super) fn forget(sequence: &mut EntityWorldMut<'_>) {
     sequence.despawn_related::<Caches>();
 }
 
+/// As [`forget`], when the system is through.
+pub(super) fn forget_later(commands: &mut Commands, sequence: Entity) {
+    commands.entity(sequence).queue(|mut sequence: EntityWorldMut| forget(&mut sequence));
+}
+
 /// Has a running sequence give up its caches, wait, and read its tokens again.
 pub fn read_again(sequence: &mut EntityWorldMut<'_>) {
     forget(sequence);
     sequence.remove::<(Running, Admitted)>().insert(Queued);
+}
+
+/// As [`read_again`], when the system is through.
+pub(crate) fn read_again_later(commands: &mut Commands, sequence: Entity) {
+    commands.entity(sequence).queue(|mut sequence: EntityWorldMut| read_again(&mut sequence));
 }
 
 /// Ends a sequence for `reason`: what was held back is certain now, and what it has said is its answer.

@@ -27,6 +27,8 @@ pub use budget::Budget;
 pub use emit::{count_processed, emit_picks};
 pub use fill::{Turn, choose_model, fill_batch};
 pub use finish::read_again;
+#[cfg(feature = "gpu")]
+pub(crate) use finish::read_again_later;
 pub use full::{Full, make_room};
 pub use pace::Pace;
 pub use requests::take_requests;

@@ -32,6 +32,13 @@ pub(super) struct Work {
     pub(super) depth: usize,
 }
 
+impl Work {
+    /// That of so many rows, whatever they look back at.
+    pub(super) fn of_rows(rows: usize) -> Self {
+        Self { rows, depth: 0 }
+    }
+}
+
 /// What pieces have cost, and how long one may take.
 #[derive(Resource, Default)]
 pub struct Pace {

@@ -32,7 +32,7 @@ impl<'a> TextSide<'a> {
             Prompt::Ids(ids) => ids.clone(),
             Prompt::Text(text) => self.tokenizer("a text prompt")?.encode(text, true).map_err(failed)?,
             Prompt::Chat(messages) => {
-                let text = self.render(messages, true)?;
+                let text = self.render(messages)?;
                 // What the template has written is complete.
                 self.tokenizer("a chat")?.encode(&text, false).map_err(failed)?
             }
@@ -48,7 +48,7 @@ impl<'a> TextSide<'a> {
     /// still writes so, and what follows is tokenised. Returns how many of those read can stay so.
     pub(super) fn turn(&self, conversation: &Conversation, tokens: &mut Tokens) -> Result<usize, Refusal> {
         let tokenizer = self.tokenizer("a chat")?;
-        let text = self.render(conversation.messages(), true)?;
+        let text = self.render(conversation.messages())?;
         let ids: Vec<u32> = tokens.iter().collect();
         let kept = tokenizer.common_prefix(&ids, &text, |place| tokens.is_spoken(place));
         let new = tokenizer.encode(&text[kept.bytes..], false).map_err(failed)?;
@@ -62,7 +62,7 @@ impl<'a> TextSide<'a> {
         let tokenizer = self.tokenizer("a chat")?;
         let [one, other] = ["one", "other"].map(|said| {
             let said = ChatMessage::new("user", said);
-            self.render(&[conversation.messages(), &[said]].concat(), true)
+            self.render(&[conversation.messages(), &[said]].concat())
         });
         let (one, other) = (one?, other?);
         tokenizer.encode_open(&one[..common(&one, &other)]).map_err(failed)
@@ -73,15 +73,16 @@ impl<'a> TextSide<'a> {
     fn parting(&self, conversation: &Conversation, tokens: &Tokens) -> usize {
         let last = tokens.len().saturating_sub(1);
         let more = [ChatMessage::new("assistant", "answer"), ChatMessage::new("user", "next")];
-        let Ok(text) = self.render(&[conversation.messages(), &more].concat(), true) else { return last };
+        let Ok(text) = self.render(&[conversation.messages(), &more].concat()) else { return last };
         let Some(tokenizer) = self.tokenizer else { return last };
         tokenizer.common_prefix(&tokens.prompt, &text, |place| tokens.is_spoken(place)).ids.min(last)
     }
 
-    fn render(&self, messages: &[ChatMessage], add_generation_prompt: bool) -> Result<String, Refusal> {
+    /// A conversation up to where the assistant begins to speak.
+    fn render(&self, messages: &[ChatMessage]) -> Result<String, Refusal> {
         let template = self.template.ok_or(Refusal::NoChatTemplate)?;
         let options = self.options.cloned().unwrap_or_default();
-        template.render(messages, &ChatOptions { add_generation_prompt, ..options }).map_err(failed)
+        template.render(messages, &ChatOptions { add_generation_prompt: true, ..options }).map_err(failed)
     }
 
     fn tokenizer(&self, what: &'static str) -> Result<&Tokenizer, Refusal> {

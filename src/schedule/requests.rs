@@ -24,7 +24,7 @@ use crate::world::transcript::Transcript;
 type Anew = (With<Prompt>, With<Queued>);
 
 /// Sequences that were told something, and are at nothing else.
-type ToldAtRest = (With<Say>, Without<Running>, Without<Queued>);
+pub(super) type ToldAtRest = (With<Say>, Without<Running>, Without<Queued>);
 
 /// Stops, rewinds, forks, begins anew and tells, in this order.
 pub fn take_requests(
@@ -47,9 +47,8 @@ pub fn take_requests(
     for (fork, original) in waiting {
         self::fork(world, fork, original);
     }
-    let anew: Vec<_> = anew.iter(world).filter(|(entity, admitted)| admitted.sequence == *entity).collect();
-    let anew: Vec<_> = anew.into_iter().map(|(entity, _)| entity).collect();
-    for sequence in anew {
+    let begun = |(entity, admitted): (Entity, &Admitted)| (admitted.sequence == entity).then_some(entity);
+    for sequence in anew.iter(world).filter_map(begun).collect::<Vec<_>>() {
         begin_anew(world, sequence);
     }
     for sequence in says.iter(world).collect::<Vec<_>>() {
@@ -57,9 +56,14 @@ pub fn take_requests(
     }
 }
 
+/// Whether there is something to end.
+fn is_under_way(sequence: &EntityWorldMut<'_>) -> bool {
+    sequence.contains::<Running>() || sequence.contains::<Queued>()
+}
+
 fn stop(mut sequence: EntityWorldMut<'_>) {
     let Some(Stop(reason)) = sequence.take() else { return };
-    if sequence.contains::<Running>() || sequence.contains::<Queued>() {
+    if is_under_way(&sequence) {
         finish(sequence, reason);
     }
 }
@@ -67,7 +71,7 @@ fn stop(mut sequence: EntityWorldMut<'_>) {
 fn rewind(mut sequence: EntityWorldMut<'_>) {
     let Some(Rewind(turn)) = sequence.take() else { return };
     let id = sequence.id();
-    if sequence.contains::<Running>() || sequence.contains::<Queued>() {
+    if is_under_way(&sequence) {
         sequence.world_scope(|world| finish(world.entity_mut(id), FinishReason::Cancelled));
     }
     match sequence.get_mut::<Conversation>() {
@@ -78,21 +82,17 @@ fn rewind(mut sequence: EntityWorldMut<'_>) {
 
 /// Makes `fork` a copy of `original`, once that has read its prompt.
 fn fork(world: &mut World, fork: Entity, original: Entity) {
-    let Ok(found) = world.get_entity(original) else {
+    let Some(tokens) = world.get::<Tokens>(original) else {
         return finish(world.entity_mut(fork), FinishReason::Refused(Refusal::NoSuchSequence(original)));
     };
-    let Some(tokens) = found.get::<Tokens>() else {
-        return finish(world.entity_mut(fork), FinishReason::Refused(Refusal::NoSuchSequence(original)));
-    };
-    let ended = found.get::<Finished>();
+    let ended = world.get::<Finished>(original);
     if let Some(Finished(FinishReason::Refused(refusal))) = ended
         && tokens.is_empty()
     {
         let refusal = refusal.clone();
         return finish(world.entity_mut(fork), FinishReason::Refused(refusal));
     }
-    let has_read = !tokens.is_empty() && tokens.processed >= tokens.prompt.len();
-    if !has_read && ended.is_none() {
+    if !tokens.has_read_prompt() && ended.is_none() {
         world.entity_mut(fork).insert(Waits::ForOriginal(original));
         return;
     }
@@ -171,11 +171,10 @@ fn begin_anew(world: &mut World, sequence: Entity) {
     let result = model.and_then(|model| {
         let prompt = world.get::<Prompt>(sequence).cloned().ok_or(Refusal::EmptyPrompt)?;
         let ids = TextSide::of(world, sequence, model).prompt(&prompt)?;
-        let old = ready(world, sequence, model);
+        let mut tokens = ready(world, sequence, model);
         // Tokens that were spoken may have gone through other kernels than those of a prompt.
-        let given = old.spoken.first().map_or(old.prompt.len(), |spoken| spoken.start);
-        let kept = old.prompt[..given].iter().zip(&ids).take_while(|(old, new)| old == new).count();
-        let mut tokens = old;
+        let given = tokens.spoken.first().map_or(tokens.prompt.len(), |spoken| spoken.start);
+        let kept = tokens.prompt[..given].iter().zip(&ids).take_while(|(old, new)| old == new).count();
         let read = tokens.turn(kept, ids[kept..].to_vec());
         tokens.keep_at = None;
         let mut entity = world.entity_mut(sequence);

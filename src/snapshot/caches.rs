@@ -3,7 +3,7 @@
 use bevy_ecs::prelude::*;
 
 use crate::world::cache::{DeltaState, KvCache, OfLayer, OfSequence};
-use crate::world::layer::LayerIndex;
+use crate::world::layer::layers_of;
 use crate::world::storage::Storage;
 
 /// What is in a cache entity.
@@ -21,10 +21,4 @@ pub(super) fn spawn_caches<S: Storage>(world: &mut World, sequence: Entity, mode
             LayerCache::Attention(cache) => world.spawn((relations, cache)),
         };
     }
-}
-
-/// The layers of a model, in order.
-pub(super) fn layers_of(world: &World, model: Entity) -> Vec<Entity> {
-    let children = world.get::<Children>(model).into_iter().flat_map(|children| children.iter());
-    children.filter(|&child| world.get::<LayerIndex>(child).is_some()).collect()
 }

@@ -17,21 +17,19 @@ type Holding<'w> = (&'w Tokens, Has<Conversation>, Option<&'w Running>, Option<&
 pub(super) fn has_room(world: &mut World, model: Entity, talks: bool, positions: usize) -> bool {
     let Some(&cost) = world.get::<CacheCost>(model) else { return false };
     let limits = world.get_resource::<Limits>().copied().unwrap_or_default();
-    let states = |talks: bool| 1 + if talks { limits.kept_states } else { 0 };
-    let of = |cost: &CacheCost, positions: usize, talks: bool| {
-        cost.of(positions).saturating_add(cost.fixed.saturating_mul(states(talks) as u64 - 1))
-    };
-    let mut bytes = of(&cost, positions, talks);
-    let (mut sequences, mut blocks) = (states(talks), cost.blocks(positions));
+    let kept = limits.kept_states_of(talks);
+    let mut bytes = cost.of_keeping(positions, kept);
+    let (mut states, mut blocks) = (1 + kept, cost.blocks(positions));
     let mut holding = world.query_filtered::<Holding<'_>, (With<Caches>, Allow<Disabled>)>();
     for (tokens, talks, running, admitted) in holding.iter(world) {
         let on = running.map(|running| running.model).or(admitted.map(|admitted| admitted.model)).unwrap_or(model);
         let cost = world.get::<CacheCost>(on).copied().unwrap_or(cost);
-        bytes = bytes.saturating_add(of(&cost, tokens.processed, talks));
+        let kept = limits.kept_states_of(talks);
+        bytes = bytes.saturating_add(cost.of_keeping(tokens.processed, kept));
         if on == model {
-            sequences = sequences.saturating_add(states(talks));
+            states = states.saturating_add(1 + kept);
             blocks = blocks.saturating_add(cost.blocks(tokens.len()));
         }
     }
-    bytes <= limits.cache_bytes.unwrap_or(u64::MAX) && sequences <= cost.most_sequences && blocks <= cost.most_blocks
+    bytes <= limits.cache_bytes.unwrap_or(u64::MAX) && states <= cost.most_sequences && blocks <= cost.most_blocks
 }

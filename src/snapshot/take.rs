@@ -3,7 +3,6 @@
 use bevy_ecs::name::Name;
 use bevy_ecs::prelude::*;
 
-use super::caches::layers_of;
 use super::computer::{Backend, Computer};
 use super::envelope::{self, PREFIX};
 use super::error::SnapshotError;
@@ -22,6 +21,7 @@ use crate::world::control::{Forgetful, ForkOf, Paused, Priority, Rewind, Say, St
 use crate::world::conversation::{Conversation, SystemPrompt};
 use crate::world::cursor::Cursor;
 use crate::world::fingerprint::Fingerprint;
+use crate::world::layer::layers_of;
 use crate::world::model::Unavailable;
 use crate::world::sampler::{Sampler, Seed};
 use crate::world::sequence::{

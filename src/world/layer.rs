@@ -13,6 +13,12 @@ use crate::checkpoint::ModelConfig;
 #[component(immutable)]
 pub struct LayerIndex(pub usize);
 
+/// The layers of a model, in order.
+pub(crate) fn layers_of(world: &World, model: Entity) -> Vec<Entity> {
+    let children = world.get::<Children>(model).into_iter().flat_map(|children| children.iter());
+    children.filter(|&child| world.get::<LayerIndex>(child).is_some()).collect()
+}
+
 /// On the one layer that [`LayerPass`](crate::schedule::LayerPass) is passing over.
 #[derive(Component, Clone, Copy, Debug)]
 #[component(storage = "SparseSet")]

@@ -23,6 +23,14 @@ pub struct Limits {
     pub kept_states: usize,
 }
 
+impl Limits {
+    /// The states that a sequence keeps at most, beside its own: a conversation alone has turns to go back to.
+    #[must_use]
+    pub fn kept_states_of(&self, is_conversation: bool) -> usize {
+        if is_conversation { self.kept_states } else { 0 }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { rows: 256, running: usize::MAX, cache_bytes: None, kept_states: 4 }
@@ -51,6 +59,12 @@ impl CacheCost {
     #[must_use]
     pub fn of(&self, positions: usize) -> u64 {
         self.fixed.saturating_add(self.block.saturating_mul(self.blocks(positions)))
+    }
+
+    /// Of one that keeps so many states beside its own.
+    #[must_use]
+    pub fn of_keeping(&self, positions: usize, kept_states: usize) -> u64 {
+        self.of(positions).saturating_add(self.fixed.saturating_mul(kept_states as u64))
     }
 
     /// The begun blocks of a sequence of this many positions.

@@ -47,6 +47,12 @@ impl Tokens {
         self.iter().skip(self.processed)
     }
 
+    /// Whether there is a prompt and all of it has gone through the model.
+    #[must_use]
+    pub fn has_read_prompt(&self) -> bool {
+        !self.is_empty() && self.processed >= self.prompt.len()
+    }
+
     /// Whether the model has generated the token at `position` itself.
     #[must_use]
     pub fn is_spoken(&self, position: usize) -> bool {

@@ -32,19 +32,15 @@ fn main() {
         overshoots(&mut world, time, frames / 20);
         let over = overshoots(&mut world, time, frames);
         let [slower_decode, slower_prompt] = rates(&mut world, Budget::Time(time));
-        let at = |share: f64| 1e3 * over[((over.len() - 1) as f64 * share) as usize];
         println!(
-            "{budget:>4} ms  {:>10.3} ms {:>7.3} {:>7.3} {:>8.3} {:>10.2} %  {:>5.1} ({:.0} %)  {:>6.1} ({:.0} %)",
-            at(0.5),
-            at(0.95),
-            at(0.99),
-            at(1.0),
-            100.0 * over.iter().filter(|&&over| over > 3e-4).count() as f64 / over.len() as f64,
+            "{budget:>4} ms  {}  {:>5.1} ({:.0} %)  {:>6.1} ({:.0} %)",
+            distribution(&over),
             slower_decode,
             100.0 * slower_decode / decode,
             slower_prompt,
             100.0 * slower_prompt / prompt,
         );
+        println!(" watching  {}", distribution(&watching(threads(&world), time, frames)));
     }
     crowd(&mut world);
     forks(&mut world);
@@ -99,6 +95,28 @@ fn overshoots(world: &mut World, budget: Duration, frames: usize) -> Vec<f64> {
     clear(world);
     over.sort_by(f64::total_cmp);
     over
+}
+
+/// The same of as many threads that only watch the clock: what the machine takes away by itself.
+fn watching(threads: usize, budget: Duration, frames: usize) -> Vec<f64> {
+    let frame = || {
+        let started = Instant::now();
+        let watch = || while started.elapsed() < budget {};
+        std::thread::scope(|scope| {
+            (1..threads).for_each(|_| _ = scope.spawn(watch));
+            watch();
+        });
+        started.elapsed().saturating_sub(budget).as_secs_f64()
+    };
+    let mut over: Vec<f64> = (0..frames).map(|_| frame()).collect();
+    over.sort_by(f64::total_cmp);
+    over
+}
+
+fn distribution(over: &[f64]) -> String {
+    let at = |share: f64| 1e3 * over[((over.len() - 1) as f64 * share) as usize];
+    let late = over.iter().filter(|&&over| over > 3e-4).count() as f64 / over.len() as f64;
+    format!("{:>10.3} ms {:>7.3} {:>7.3} {:>8.3} {:>10.2} %", at(0.5), at(0.95), at(0.99), at(1.0), 100.0 * late)
 }
 
 /// Tokens a second of decoding two sequences, and of a prompt.

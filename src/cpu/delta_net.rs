@@ -155,8 +155,7 @@ mod tests {
     }
 
     fn new_state() -> DeltaState<Cpu> {
-        let [state, rows, inputs] = delta_parts(&CONFIG).map(|len| vec![0.0; len].into());
-        DeltaState::new(state, rows, inputs)
+        DeltaState::new(delta_parts(&CONFIG).map(|len| Arc::new(vec![0.0; len].into())))
     }
 
     /// What is read when rows of `seed` come in.

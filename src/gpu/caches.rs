@@ -1,5 +1,7 @@
 //! Part of the `Admit` set: what is in a cache entity on a device.
 
+use std::sync::Arc;
+
 use bevy_ecs::prelude::*;
 
 use super::Gpu;
@@ -23,8 +25,8 @@ pub fn fill_caches(
         let Some(stores) = models.get(model.0).ok().and_then(|model| model.layers().get(index.0)) else { continue };
         match stores {
             LayerStores::DeltaNet([states, rows, inputs]) => {
-                let state = DeltaState::<Gpu>::new(states.pool.take_zeros(), rows.pool.take(), inputs.pool.take());
-                commands.entity(cache).insert(state);
+                let parts = [states.pool.take_zeros(), rows.pool.take(), inputs.pool.take()];
+                commands.entity(cache).insert(DeltaState::<Gpu>::new(parts.map(Arc::new)));
             }
             LayerStores::Attention(_) => _ = commands.entity(cache).insert(KvCache::<Gpu>::default()),
         }

@@ -92,7 +92,7 @@ fn go_on(world: &mut World, meter: &mut Meter) -> Progress {
             return if has_more { Progress::StepDone } else { Progress::Idle };
         }
         let mut pace = world.resource_mut::<Pace>();
-        pace.work = work;
+        pace.begin_step(work);
         pace.record(Piece::Begin, Work::default(), meter.lap());
         world.insert_resource(Cursor::Layer(0));
     }
@@ -119,7 +119,7 @@ pub fn leave_step(world: &mut World) {
 /// The model of the step in hand.
 struct Active {
     model: Entity,
-    /// In order, with what says which of them are alike.
+    /// In order, with what passing over them is.
     layers: Vec<(Entity, Piece)>,
     vocab_size: usize,
 }
@@ -128,7 +128,7 @@ fn active_model(world: &mut World) -> Option<Active> {
     let mut models = world.query_filtered::<(Entity, &ModelConfig), (With<ActiveModel>, With<Children>)>();
     let (model, config) = models.single(world).ok()?;
     let layers = layers_of(world, model).into_iter();
-    let layers = layers.map(|layer| (layer, Piece::Layer(model, world.entity(layer).archetype().id())));
+    let layers = layers.zip(&config.layer_types).map(|(layer, &mixes)| (layer, Piece::Layer(model, mixes)));
     Some(Active { model, layers: layers.collect(), vocab_size: config.vocab_size })
 }
 

@@ -234,20 +234,12 @@ fn rows_that_fit(
         }
         (shared, work)
     };
-    let (all, work) = shared(limits.rows.max(1));
+    let most = limits.rows.max(1);
+    let (all, work) = shared(most);
     if pace.fits(model, work) {
         return all;
     }
-    let (mut fits, mut too_many) = (1, work.rows);
-    while fits + 1 < too_many {
-        let between = fits.midpoint(too_many);
-        if pace.fits(model, shared(between).1) {
-            fits = between;
-        } else {
-            too_many = between;
-        }
-    }
-    shared(fits).0
+    shared(pace.rows_that_fit(model, work.rows.min(most), |rows| shared(rows).1)).0
 }
 
 /// Which runners of `model` get how many of the `rows` of a step, and whose turn it was then.

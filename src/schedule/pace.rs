@@ -4,20 +4,28 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bevy_ecs::archetype::ArchetypeId;
 use bevy_ecs::prelude::*;
+
+use crate::checkpoint::LayerType;
 
 /// What a piece does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Piece {
     /// Admits, fills the batch, and embeds it.
     Begin,
-    /// Passes over a layer of this model. Layers of one archetype mix alike.
-    Layer(Entity, ArchetypeId),
+    /// Passes over a layer of this model that mixes like this.
+    Layer(Entity, LayerType),
     /// Multiplies with [`HEAD_SLICE`] rows of this model's head matrix.
     Head(Entity),
     /// Picks from a row of this model's logits.
     Pick(Entity),
+}
+
+impl Piece {
+    /// What of the work its cost depends on: only attention looks back.
+    fn counts(self, work: Work) -> Work {
+        if matches!(self, Self::Layer(_, LayerType::FullAttention)) { work } else { Work::of_rows(work.rows) }
+    }
 }
 
 /// The rows of the head matrix that costs are counted for.
@@ -47,20 +55,31 @@ pub struct Pace {
     pub(super) piece: Option<Duration>,
     /// That of the step in hand.
     pub(super) work: Work,
+    /// How many steps have begun.
+    step: u64,
 }
 
+/// The numbers of rows that a step with too little time for all of them chooses from. Kernels take rows by fours, eights
+/// and sixteens: 7 rows of a layer of the 0.8B shape took longer than 8, and 14 than 16.
+const MEASURES: [usize; 13] = [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256];
 /// A row of a layer may take this long, before it is known.
 const GUESS: Duration = Duration::from_micros(100);
 
 impl Pace {
+    /// Notes that a step with so much work begins.
+    pub(super) fn begin_step(&mut self, work: Work) {
+        self.work = work;
+        self.step += 1;
+    }
+
     /// Notes what a piece took.
     pub(super) fn record(&mut self, piece: Piece, work: Work, took: f64) {
-        self.costs.entry(piece).or_default().record(work, took);
+        self.costs.entry(piece).or_default().record(piece.counts(work), took, self.step);
     }
 
     /// How many seconds a piece will take, deviations included; nothing, if there was none like it.
     pub(super) fn expected(&self, piece: Piece, work: Work) -> Option<f64> {
-        self.costs.get(&piece)?.expected(work)
+        self.costs.get(&piece)?.expected(piece.counts(work))
     }
 
     /// Whether each layer of `model` can be passed over with this much work in the time that a piece may take. One row always
@@ -72,16 +91,23 @@ impl Pace {
         if known.peek().is_none() {
             return GUESS.saturating_mul(work.rows as u32) <= limit;
         }
-        known.all(|(_, costs)| costs.expected(work).is_none_or(|expected| expected <= limit.as_secs_f64()))
+        known.all(|(piece, costs)| costs.may_fit(piece.counts(work), limit.as_secs_f64(), self.step))
+    }
+
+    /// The most rows, of those that steps choose from and at most `most`, of which `work` says that each layer of `model`
+    /// can be passed over in the time that a piece may take.
+    pub(super) fn rows_that_fit(&self, model: Entity, most: usize, work: impl Fn(usize) -> Work) -> usize {
+        let measures = MEASURES.into_iter().take_while(|&rows| rows < most).chain([most]);
+        measures.take_while(|&rows| self.fits(model, work(rows))).last().unwrap_or(1)
     }
 }
 
 /// What pieces of one kind have cost, by their rows: a machine's speed with few rows says little of that with many.
 #[derive(Debug, Default)]
 struct Costs {
-    /// Of 1 row, of 2 and 3, of 4 to 7, and so on.
-    by_rows: [Mean; 12],
-    /// How cost and depth vary together, and how depth does: their quotient is what a position costs.
+    /// Of as many rows as each measure or more, and fewer than the next.
+    by_rows: [Mean; MEASURES.len()],
+    /// How cost and depth a row vary together, and how depth does: their quotient is what a position costs.
     covariance: f64,
     variance: f64,
 }
@@ -90,6 +116,8 @@ struct Costs {
 #[derive(Clone, Copy, Debug, Default)]
 struct Mean {
     count: u32,
+    /// In which step the latest was.
+    step: u64,
     rows: f64,
     depth: f64,
     seconds: f64,
@@ -98,13 +126,23 @@ struct Mean {
 }
 
 /// The latest costs that a mean is of, about.
-const LATEST: u32 = 8;
+const LATEST: u32 = 16;
+/// What is left of what is known of depth, with each cost: texts grow slowly.
+const SLOPE_KEPT: f64 = 0.999;
 /// A piece that takes so many times what is usual was held up by something else.
-const HELD_UP: f64 = 4.0;
+const HELD_UP: f64 = 2.0;
+/// After so many steps a number of rows that took too long is tried again: the machine may have become quieter.
+const FORGOTTEN: u64 = 64;
+
+impl Mean {
+    fn is_of_late(&self, step: u64) -> bool {
+        self.count > 0 && step - self.step <= FORGOTTEN
+    }
+}
 
 impl Costs {
-    fn bucket(&self, work: Work) -> usize {
-        (work.rows.max(1).ilog2() as usize).min(self.by_rows.len() - 1)
+    fn measure(work: Work) -> usize {
+        MEASURES.partition_point(|&rows| rows <= work.rows.max(1)) - 1
     }
 
     /// What a position costs.
@@ -112,20 +150,23 @@ impl Costs {
         if self.variance > 0.0 { (self.covariance / self.variance).max(0.0) } else { 0.0 }
     }
 
-    fn record(&mut self, work: Work, seconds: f64) {
-        let (index, slope) = (self.bucket(work), self.slope());
-        let mean = &mut self.by_rows[index];
+    fn record(&mut self, work: Work, seconds: f64, step: u64) {
+        let slope = self.slope();
+        let mean = &mut self.by_rows[Self::measure(work)];
         let (rows, depth) = (work.rows as f64, work.depth as f64);
-        if mean.count == 0 {
-            *mean = Mean { count: 1, rows, depth, seconds, deviation: 0.0 };
+        if !mean.is_of_late(step) {
+            *mean = Mean { count: 1, step, rows, depth, seconds, deviation: 0.0 };
             return;
         }
         let usual = mean.count >= LATEST / 2;
         let seconds = if usual { seconds.min(HELD_UP * mean.seconds) } else { seconds };
         let deeper = depth - mean.depth;
         let missed = seconds - mean.seconds;
-        self.covariance = 0.99 * self.covariance + deeper * missed;
-        self.variance = 0.99 * self.variance + deeper * deeper;
+        if usual {
+            self.covariance = SLOPE_KEPT * self.covariance + (deeper / rows) * (missed / rows);
+            self.variance = SLOPE_KEPT * self.variance + (deeper / rows).powi(2);
+        }
+        mean.step = step;
         mean.count = (mean.count + 1).min(LATEST);
         let share = 1.0 / f64::from(mean.count);
         mean.rows += share * (rows - mean.rows);
@@ -135,14 +176,37 @@ impl Costs {
     }
 
     fn expected(&self, work: Work) -> Option<f64> {
-        let index = self.bucket(work);
-        let fewer = self.by_rows[..=index].iter().rposition(|mean| mean.count > 0);
-        let nearest = fewer.or_else(|| (index..self.by_rows.len()).find(|&more| self.by_rows[more].count > 0))?;
-        let mean = &self.by_rows[nearest];
+        let nearest = self.nearest(work)?;
+        Some(self.usual(nearest, work) + 2.0 * nearest.deviation)
+    }
+
+    /// Of as many rows, or else of fewer, or else of more.
+    fn nearest(&self, work: Work) -> Option<&Mean> {
+        let (fewer, more) = self.by_rows.split_at(Self::measure(work) + 1);
+        fewer.iter().rev().chain(more).find(|mean| mean.count > 0)
+    }
+
+    /// What it takes where nothing deviates.
+    fn usual(&self, mean: &Mean, work: Work) -> f64 {
         // More rows cost no more than in proportion.
         let more = (work.rows as f64 / mean.rows).max(1.0);
         let deeper = work.depth as f64 - mean.depth * more;
-        Some(mean.seconds * more + (self.slope() * deeper).max(-0.5 * mean.seconds) + 2.0 * mean.deviation)
+        mean.seconds * more + (self.slope() * deeper).max(-0.5 * mean.seconds)
+    }
+
+    /// Whether it takes no more than the limit, or is worth trying because fewer rows do: twice as many take at most twice as
+    /// long, and a piece is to fit twice, which leaves room for deviations too.
+    fn may_fit(&self, work: Work, limit: f64, step: u64) -> bool {
+        let index = Self::measure(work);
+        match self.by_rows[..=index].iter().rposition(|mean| mean.is_of_late(step)) {
+            Some(fewer) if fewer < index => {
+                let mean = &self.by_rows[fewer];
+                let share = mean.rows / work.rows as f64;
+                let fewer = Work { rows: mean.rows as usize, depth: (work.depth as f64 * share) as usize };
+                share >= 0.5 && self.usual(mean, fewer) <= limit
+            }
+            _ => self.nearest(work).is_none_or(|mean| self.usual(mean, work) <= limit),
+        }
     }
 }
 
@@ -165,7 +229,7 @@ mod tests {
         assert_eq!(costs.expected(work(1, 0)), None);
         for step in 0..20 {
             for rows in [1, 6, 30] {
-                costs.record(work(rows, 10 * step), layer(work(rows, 10 * step)));
+                costs.record(work(rows, 10 * step), layer(work(rows, 10 * step)), 0);
             }
         }
         for rows in [1, 6, 30] {
@@ -181,9 +245,29 @@ mod tests {
     #[test]
     fn one_that_was_held_up_changes_little() {
         let mut costs = Costs::default();
-        (0..20).for_each(|_| costs.record(work(4, 100), 1e-3));
-        costs.record(work(4, 100), 1.0);
+        (0..20).for_each(|_| costs.record(work(4, 100), 1e-3, 0));
+        costs.record(work(4, 100), 1.0, 0);
         assert!(costs.expected(work(4, 100)).unwrap() < 3e-3);
+    }
+
+    #[test]
+    fn more_rows_are_tried_while_fewer_fit_and_again_after_a_while() {
+        let model = Entity::from_raw_u32(7).unwrap();
+        let piece = Piece::Layer(model, LayerType::FullAttention);
+        let mut pace = Pace { piece: Some(Duration::from_micros(700)), ..Pace::default() };
+        let steps = |pace: &mut Pace, count: usize, held_up: f64| -> Vec<usize> {
+            let mut step = || {
+                let rows = pace.rows_that_fit(model, 256, |rows| work(rows, 100));
+                pace.begin_step(work(rows, 100));
+                (0..10).for_each(|_| pace.record(piece, work(rows, 100), held_up * layer(work(rows, 100))));
+                rows
+            };
+            (0..count).map(|_| step()).collect()
+        };
+        pace.record(piece, work(1, 100), layer(work(1, 100)));
+        assert_eq!(steps(&mut pace, 6, 1.0), [2, 4, 8, 16, 8, 8], "16 rows take 0.82 ms");
+        assert!(steps(&mut pace, 20, 3.0).ends_with(&[1, 1]), "on a busy machine");
+        assert!(steps(&mut pace, 200, 1.0).contains(&8), "when it is quiet again");
     }
 
     #[test]
@@ -191,7 +275,7 @@ mod tests {
         let model = Entity::from_raw_u32(7).unwrap();
         let mut pace = Pace { piece: Some(Duration::from_millis(1)), ..Pace::default() };
         assert!(pace.fits(model, work(10, 0)) && !pace.fits(model, work(11, 0)), "a guess");
-        let piece = Piece::Layer(model, ArchetypeId::EMPTY);
+        let piece = Piece::Layer(model, LayerType::FullAttention);
         for rows in [1, 2, 5, 10, 20, 40] {
             (0..10).for_each(|_| pace.record(piece, work(rows, 100), layer(work(rows, 100))));
         }

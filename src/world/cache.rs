@@ -149,27 +149,19 @@ impl<S: Storage> DeltaState<S> {
 
     /// That of a sequence of which nothing was read: its parts are as the storage wants them for that.
     #[must_use]
-    pub fn new(state: S::DeltaBlock, rows: S::DeltaBlock, inputs: S::DeltaBlock) -> Self {
-        Self {
-            positions: 0,
-            since: 0,
-            state: Arc::new(state),
-            rows: Arc::new(rows),
-            inputs: Arc::new(inputs),
-            kept: Vec::new(),
-        }
+    pub fn new([state, rows, inputs]: [Arc<S::DeltaBlock>; 3]) -> Self {
+        Self { positions: 0, since: 0, state, rows, inputs, kept: Vec::new() }
     }
 
     /// One that has read `positions`, of which its state is behind by the last `since`; `None` if a state is never behind by
     /// so many there.
     #[must_use]
     pub fn read(positions: usize, since: usize, parts: [S::DeltaBlock; 3]) -> Option<Self> {
-        let [state, rows, inputs] = parts;
         let multiple = positions.checked_sub(since)?;
         (since <= Self::CHUNK && multiple.is_multiple_of(Self::CHUNK)).then(|| Self {
             positions,
             since,
-            ..Self::new(state, rows, inputs)
+            ..Self::new(parts.map(Arc::new))
         })
     }
 
@@ -268,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_state_goes_back_to_what_it_kept_and_forgets_what_came_after() {
-        let mut state = DeltaState::<Shapes>::new((), (), ());
+        let mut state = DeltaState::<Shapes>::new([(); 3].map(Arc::new));
         for kept in [20, 40, 70] {
             state.advance(kept - state.positions());
             state.keep(2);
@@ -285,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_state_that_stays_behind_gives_back_a_row_at_every_position() {
-        let mut state = DeltaState::<Shapes>::new((), (), ());
+        let mut state = DeltaState::<Shapes>::new([(); 3].map(Arc::new));
         for position in 1..50 {
             state.advance_behind(1);
             let mut shorter = state.clone();
@@ -297,7 +289,7 @@ mod tests {
 
     #[test]
     fn rows_are_taken_back_as_far_as_the_last_multiple() {
-        let mut state = DeltaState::<Shapes>::new((), (), ());
+        let mut state = DeltaState::<Shapes>::new([(); 3].map(Arc::new));
         state.advance(37);
         assert_eq!(state.truncate(38), Err(TruncateError { positions: 38, kept: 32, held: 37 }));
         assert_eq!(state.truncate(31), Err(TruncateError { positions: 31, kept: 32, held: 37 }));

@@ -16,14 +16,13 @@ use super::found::Entry;
 use super::gguf::Transposed;
 use super::source::open_regular;
 use super::tensor::ElementType;
+use crate::quant::Blocks;
 
 /// A tensor that has the shape it must have and a type we read, and where it lies. Its elements were not looked at.
 #[derive(Clone, Debug)]
 pub struct StoredTensor {
     name: String,
     element: ElementType,
-    /// Bytes of an element.
-    element_size: usize,
     shape: Vec<usize>,
     file: PathBuf,
     /// Of the first element, in bytes from the beginning of the file.
@@ -68,15 +67,9 @@ impl Checkpoint {
                 return Err(CheckpointError::tensor(&entry.place.path, &entry.name, expected, "a file of its own"));
             }
         };
-        let element_size = match element {
-            ElementType::F32 => 4,
-            ElementType::F16 | ElementType::Bf16 => 2,
-            ElementType::Q4 => unreachable!("there are no blocks in a safetensors file"),
-        };
         Ok(StoredTensor {
             name,
             element,
-            element_size,
             shape: shape.to_vec(),
             file: entry.file().to_owned(),
             offset,
@@ -127,16 +120,17 @@ impl StoredTensor {
         self.shape.iter().product()
     }
 
-    /// The bytes of one element.
+    /// How many elements may be read at once so that they take no more than `bytes`: a power of two, and whole blocks.
     #[must_use]
-    pub fn element_size(&self) -> usize {
-        self.element_size
+    pub fn elements_in(&self, bytes: usize) -> usize {
+        let blocks = (bytes / self.element.block_size()).max(1);
+        self.element.block_len() << blocks.ilog2()
     }
 
     /// The bytes of all elements.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.len() * self.element_size
+        size_of_elements(self.element, self.len())
     }
 
     /// Opens its file, to read it from its first element on.
@@ -153,24 +147,30 @@ impl StoredTensor {
     /// As [`StoredTensor::open`].
     ///
     /// # Panics
-    /// If there are not so many elements.
+    /// If there are not so many elements, or it lies within a block.
     pub fn open_at(&self, first: usize) -> Result<TensorReader, CheckpointError> {
         assert!(first <= self.len(), "element {first} of {}", self.len());
+        assert!(first.is_multiple_of(self.element.block_len()), "element {first}, within a block");
         let io = |action| move |source| CheckpointError::Io { file: self.file.clone(), action, source };
         let Some((file, _)) = open_regular(&self.file)? else {
             return Err(CheckpointError::file(&self.file, "the checkpoint's weights", "no such file"));
         };
-        let mut bytes = InOrder { file, offset: self.offset, order: self.order, at: first * self.element_size, run: 0 };
+        let before = size_of_elements(self.element, first);
+        let mut bytes = InOrder { file, offset: self.offset, order: self.order, at: before, run: 0 };
         bytes.seek().map_err(io("read"))?;
         Ok(TensorReader {
             path: self.file.clone(),
             bytes,
             element: self.element,
-            element_size: self.element_size,
             left: self.len() - first,
             undo: self.undo,
         })
     }
+}
+
+/// The bytes of `count` elements of a tensor, which lies in a file and so can be counted.
+fn size_of_elements(element: ElementType, count: usize) -> usize {
+    count.div_ceil(element.block_len()) * element.block_size()
 }
 
 /// Reads one tensor from its first element to its last.
@@ -179,21 +179,21 @@ pub struct TensorReader {
     path: PathBuf,
     bytes: InOrder,
     element: ElementType,
-    element_size: usize,
     /// Elements that were not read yet.
     left: usize,
     undo: Option<Undo>,
 }
 
 impl TensorReader {
-    /// Fills `piece` with the next elements, `most` or as many as are left; with none at the end.
+    /// Fills `piece` with the next elements, `most` or as many as are left; with none at the end. `most` must be whole
+    /// blocks.
     ///
     /// # Errors
     /// If the file cannot be read, or has become shorter since the checkpoint was opened.
     pub fn read(&mut self, piece: &mut Piece, most: usize) -> Result<(), CheckpointError> {
         let count = self.left.min(most);
-        (piece.element, piece.element_size) = (self.element, self.element_size);
-        let read = piece.bytes.read(&mut self.bytes, count * self.element_size);
+        (piece.element, piece.len) = (self.element, count);
+        let read = piece.bytes.read(&mut self.bytes, size_of_elements(self.element, count));
         read.map_err(|source| CheckpointError::Io { file: self.path.clone(), action: "read", source })?;
         self.left -= count;
         if let Some(undo) = self.undo {
@@ -241,7 +241,7 @@ impl Read for InOrder {
 #[derive(Debug)]
 pub struct Piece {
     element: ElementType,
-    element_size: usize,
+    len: usize,
     bytes: AlignedBytes,
 }
 
@@ -254,6 +254,13 @@ pub enum Elements<'a> {
     F16(&'a [f16]),
     /// The upper halves of singles.
     Bf16(&'a [bf16]),
+    /// In blocks.
+    Blocks {
+        /// All blocks that the elements lie in.
+        blocks: Blocks<'a>,
+        /// How many elements there are.
+        len: usize,
+    },
 }
 
 impl Elements<'_> {
@@ -274,6 +281,14 @@ impl Elements<'_> {
             Self::Bf16(elements) => {
                 widen(&elements[range], out, |element| f32::from_bits(u32::from(element.to_bits()) << 16).into());
             }
+            Self::Blocks { blocks, .. } => {
+                let mut single = [0.0; 1 << 10];
+                for (index, out) in out.chunks_mut(single.len()).enumerate() {
+                    let single = &mut single[..out.len()];
+                    blocks.dequantize(first + (index << 10), single);
+                    widen(single, out, f64::from);
+                }
+            }
         }
     }
 
@@ -285,13 +300,14 @@ impl Elements<'_> {
             Self::F32(elements) => elements.len(),
             Self::F16(elements) => elements.len(),
             Self::Bf16(elements) => elements.len(),
+            Self::Blocks { len, .. } => *len,
         }
     }
 }
 
 impl Default for Piece {
     fn default() -> Self {
-        Self { element: ElementType::F32, element_size: 4, bytes: AlignedBytes::default() }
+        Self { element: ElementType::F32, len: 0, bytes: AlignedBytes::default() }
     }
 }
 
@@ -300,18 +316,20 @@ impl Piece {
     #[must_use]
     pub fn elements(&self) -> Elements<'_> {
         let bytes = self.bytes.as_ref();
+        if let Some(blocks) = self.element.blocks(bytes) {
+            return Elements::Blocks { blocks, len: self.len };
+        }
         match self.element {
-            ElementType::F32 => Elements::F32(bytemuck::cast_slice(bytes)),
             ElementType::F16 => Elements::F16(bytemuck::cast_slice(bytes)),
             ElementType::Bf16 => Elements::Bf16(bytemuck::cast_slice(bytes)),
-            ElementType::Q4 => unreachable!("there are no blocks in a safetensors file"),
+            _ => Elements::F32(bytemuck::cast_slice(bytes)),
         }
     }
 
     /// The number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.size() / self.element_size
+        self.len
     }
 
     /// The bytes of these elements.

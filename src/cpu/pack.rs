@@ -98,12 +98,14 @@ impl Matrix {
 }
 
 fn stored(tensor: &Tensor) -> WeightSlice<'_> {
+    if let Some(blocks) = tensor.any_blocks() {
+        return WeightSlice::Blocks { blocks, first: 0, len: tensor.len() };
+    }
     let bytes = tensor.bytes();
     match tensor.element() {
-        ElementType::F32 => WeightSlice::F32(bytemuck::cast_slice(bytes)),
         ElementType::F16 => WeightSlice::F16(bytemuck::cast_slice(bytes)),
         ElementType::Bf16 => WeightSlice::Bf16(bytemuck::cast_slice(bytes)),
-        ElementType::Q4 => WeightSlice::Q4 { blocks: bytemuck::cast_slice(bytes), first: 0, len: tensor.len() },
+        _ => WeightSlice::F32(bytemuck::cast_slice(bytes)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! How much memory a model takes on a GPU, before it is loaded. Adapters do not say how much they have.
 
 use super::description::Description;
+use super::format::Format;
 use super::variant::{ATTEND_THREADS, MOST_PARTS, ring_rows};
 use crate::checkpoint::{AttentionConfig, DeltaNetConfig, ElementType, LayerType, ModelConfig};
 use crate::cpu::{LoadedWeight, activation_bytes};
@@ -81,11 +82,13 @@ impl Footprint {
     }
 }
 
-/// A row of a matrix, filled up to whole blocks.
+/// A row of a matrix, filled up to whole blocks. Where shaders do not read such weights, as it is stored: the model will not
+/// be here.
 fn row_bytes(element: ElementType, columns: usize) -> u64 {
-    let whole = columns.is_multiple_of(BLOCK_LEN);
-    let element = if element == ElementType::Q4 && !whole { ElementType::F32 } else { element };
-    let bytes = columns.checked_next_multiple_of(BLOCK_LEN).and_then(|columns| element.bytes_for(columns));
+    let bytes = match Format::of(element, columns) {
+        Some(format) => columns.div_ceil(BLOCK_LEN).checked_mul(format.code_bytes() + format.factor_bytes()),
+        None => element.bytes_for(columns),
+    };
     bytes.map_or(u64::MAX, |bytes| bytes as u64)
 }
 

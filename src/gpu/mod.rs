@@ -26,6 +26,7 @@ pub mod description;
 pub mod embed;
 pub mod error;
 pub mod footprint;
+pub mod format;
 pub mod head;
 pub mod layers;
 pub mod layout;
@@ -55,6 +56,7 @@ pub use decide::{Decision, decide};
 pub use description::{Description, Kind};
 pub use error::GpuError;
 pub use footprint::Footprint;
+pub use format::Format;
 pub use model::{GpuModel, cache_cost};
 pub use step::{GpuStep, HostDispatch, Recorder, StepCounts, Tap, Tapped};
 

@@ -1,6 +1,7 @@
 //! What a device is told, without a device.
 
 use loquent::checkpoint::{AttentionConfig, Checkpoint, DeltaNetConfig, ElementType, LayerType, Layout, ModelConfig};
+use loquent::gpu::Format;
 use loquent::gpu::plan::{BatchShape, Planner, parts_of};
 use loquent::gpu::recording::Recording;
 use loquent::gpu::upload::place_promised;
@@ -34,7 +35,7 @@ pub fn shape_of_0_8b() -> ModelConfig {
 const MIB: u64 = 1 << 20;
 
 fn with_planner<T>(config: &ModelConfig, binding_bytes: u64, use_it: impl FnOnce(Planner<'_>) -> T) -> T {
-    let (parts, arenas) = place_promised(config, ElementType::Q4, binding_bytes).expect("it fits");
+    let (parts, arenas) = place_promised(config, Format::Q4, binding_bytes).expect("it fits");
     use_it(Planner { config, parts: &parts, arenas: &arenas, reduction: Reduction::Tree, binding_bytes })
 }
 

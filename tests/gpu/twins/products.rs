@@ -1,9 +1,8 @@
 //! Products of rows with matrices, few at a time and many.
 
-use loquent::checkpoint::ElementType;
-use loquent::gpu::GpuContext;
 use loquent::gpu::plan::stride;
 use loquent::gpu::variant::{Outcome, Reduction, Variant};
+use loquent::gpu::{Format, GpuContext};
 use proptest::prelude::*;
 
 use super::table::Table;
@@ -36,7 +35,7 @@ fn reductions(context: &GpuContext) -> Vec<Reduction> {
 /// A product of few rows.
 #[derive(Clone, Debug)]
 struct Few {
-    format: ElementType,
+    format: Format,
     reduction: Reduction,
     /// Rows that a pass takes, and how many there are.
     at_once: u32,
@@ -169,7 +168,7 @@ impl Few {
 }
 
 const USUAL: Few = Few {
-    format: ElementType::Q4,
+    format: Format::Q4,
     reduction: Reduction::Tree,
     at_once: 1,
     count: 1,
@@ -256,7 +255,7 @@ fn a_row_of_few_has_the_same_bits_whoever_shares_its_pass() {
 /// A product of many rows.
 #[derive(Clone, Debug)]
 struct Many {
-    format: ElementType,
+    format: Format,
     first: usize,
     count: usize,
     cols: usize,
@@ -269,7 +268,7 @@ struct Many {
 }
 
 const MANY: Many = Many {
-    format: ElementType::Q4,
+    format: Format::Q4,
     first: 1,
     count: 5,
     cols: 100,
@@ -379,7 +378,7 @@ fn a_row_of_many_has_the_same_bits_at_every_place_of_a_tile() {
     }
 }
 
-fn any_format() -> impl Strategy<Value = ElementType> {
+fn any_format() -> impl Strategy<Value = Format> {
     prop::sample::select(FORMATS.to_vec())
 }
 

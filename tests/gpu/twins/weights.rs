@@ -1,12 +1,12 @@
 //! Matrices as shaders read them.
 
 use half::{bf16, f16};
-use loquent::checkpoint::ElementType;
+use loquent::gpu::Format;
 use loquent::quant::{Encoding, Search, dequantize, quantize};
 
 use crate::harness::{Dispatch, noise};
 
-pub const FORMATS: [ElementType; 4] = [ElementType::F32, ElementType::F16, ElementType::Bf16, ElementType::Q4];
+pub const FORMATS: [Format; 4] = [Format::F32, Format::F16, Format::Bf16, Format::Q4];
 
 /// A matrix, with rows before and after it that are no numbers.
 pub struct Matrix {
@@ -20,18 +20,18 @@ pub struct Matrix {
 
 impl Matrix {
     /// Columns are whole blocks where there are four bits: others are widened at upload.
-    pub fn new(format: ElementType, skipped: usize, rows: usize, cols: usize, seed: u64) -> Self {
-        let cols = if format == ElementType::Q4 { cols.next_multiple_of(32) } else { cols };
+    pub fn new(format: Format, skipped: usize, rows: usize, cols: usize, seed: u64) -> Self {
+        let cols = if format == Format::Q4 { cols.next_multiple_of(32) } else { cols };
         let blocks = cols.div_ceil(32);
         let mut wide = noise(seed, rows * cols);
         let block_words = match format {
-            ElementType::F32 => 32,
-            ElementType::F16 | ElementType::Bf16 => 16,
-            ElementType::Q4 => 4,
+            Format::F32 => 32,
+            Format::F16 | Format::Bf16 => 16,
+            Format::Q4 => 4,
         };
         let mut codes = vec![u32::MAX; skipped * blocks * block_words];
         let mut factors = None;
-        if format == ElementType::Q4 {
+        if format == Format::Q4 {
             let quantized = quantize(&wide, Encoding::Asymmetric, Search::MinMax).expect("finite weights");
             dequantize(&quantized, 0, &mut wide);
             codes.extend(
@@ -47,12 +47,12 @@ impl Matrix {
                 codes.resize(start + blocks * block_words, 0);
                 for (index, value) in row.iter_mut().enumerate() {
                     let half = match format {
-                        ElementType::F16 => {
+                        Format::F16 => {
                             let half = f16::from_f32(*value);
                             *value = half.to_f32();
                             half.to_bits()
                         }
-                        ElementType::Bf16 => {
+                        Format::Bf16 => {
                             let half = bf16::from_f32(*value);
                             *value = half.to_f32();
                             half.to_bits()

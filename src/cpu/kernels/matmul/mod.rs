@@ -71,7 +71,7 @@ pub fn matmul<const N: usize>(isa: Isa, x: &[f32], cols: usize, products: [Produ
             match *weights {
                 Weights::Packed(panels) => matmul_q4::rows(isa, &rounded, panels, out),
                 // Weights in registers want whole vectors; blocks come in other sizes.
-                Weights::Stored(weights) if m <= FEW_ROWS && !matches!(weights, WeightSlice::Q4 { .. }) => {
+                Weights::Stored(weights) if m <= FEW_ROWS && !matches!(weights, WeightSlice::Blocks { .. }) => {
                     stream::rows(isa, x, cols, weights, out)
                 }
                 Weights::Stored(weights) => blocked::rows(isa, x, cols, weights, out),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
-use super::super::matmul_q4::Panels;
+use super::super::matmul_packed::Panels;
 use crate::quant::Blocks;
 
 /// A matrix in its storage type, row-major.
@@ -79,7 +79,7 @@ impl<'a> WeightSlice<'a> {
 pub enum Weights<'a> {
     /// In its storage type.
     Stored(WeightSlice<'a>),
-    /// Of four bits, packed for the fast path.
+    /// In blocks, packed for the fast path.
     Packed(Panels<'a>),
 }
 

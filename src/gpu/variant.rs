@@ -294,6 +294,6 @@ fn attention_constants(attention: &AttentionConfig) -> Vec<(&'static str, Consta
         ("HEADS", Constant::Number(attention.num_heads as u32)),
         ("KV_HEADS", Constant::Number(attention.num_kv_heads as u32)),
         ("HEAD_DIM", Constant::Number(attention.head_dim as u32)),
-        ("ROTARY", Constant::Number(attention.rotary_dim as u32)),
+        ("ROTARY", Constant::Number(attention.rope.rotary_dim as u32)),
     ]
 }

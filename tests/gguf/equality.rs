@@ -39,9 +39,15 @@ fn assert_same_logits(directory: &Path, gguf: &Path) {
 /// kinds of layers and ones in a pattern; F32, F16 and BF16; tied and untied.
 #[test]
 fn the_logits_of_qwen35_are_the_same() {
-    for name in
-        ["tied-bf16", "untied-odd-f32", "published-f16", "sharded-bf16", "mixed-old-rope", "published-untied", "tokenizer-bf16"]
-    {
+    for name in [
+        "tied-bf16",
+        "untied-odd-f32",
+        "published-f16",
+        "sharded-bf16",
+        "mixed-old-rope",
+        "published-untied",
+        "tokenizer-bf16",
+    ] {
         let directory = fixture(name);
         let mut gguf = converted(&directory);
         if name == "published-untied" || name == "sharded-bf16" {

@@ -122,9 +122,8 @@ fn counts_that_the_file_cannot_hold_are_refused_before_anything_is_allocated() {
         assert_refused(|gguf| gguf.tensor_count = Some(count), &["at most 65536 tensors", &count.to_string()]);
     }
     assert_refused(|gguf| gguf.pair_count = Some(60_000), &["expected 60000 keys from byte 24 on", "left of"]);
-    let huge_array = |count: u64, kind: u32| {
-        Meta::Raw(9, [&kind.to_le_bytes()[..], &count.to_le_bytes(), &[0; 16]].concat())
-    };
+    let huge_array =
+        |count: u64, kind: u32| Meta::Raw(9, [&kind.to_le_bytes()[..], &count.to_le_bytes(), &[0; 16]].concat());
     for (kind, count, found) in [
         (4, 1 << 29, "values of \"huge\" from byte"),
         (8, 1 << 29, "values of \"huge\" from byte"),
@@ -202,7 +201,10 @@ fn tensors_have_names_and_shapes() {
     const NORM: &str = "output_norm.weight";
     assert_refused(|gguf| gguf.tensor(NORM).name = String::new(), &["a name of 1 to 63 bytes", "0 bytes"]);
     assert_refused(|gguf| gguf.tensor(NORM).name = "x".repeat(64), &["a name of 1 to 63 bytes", "64 bytes"]);
-    assert_refused(|gguf| gguf.tensor(NORM).name = "blk.0.attn_norm.weight".into(), &["every name once, found it twice"]);
+    assert_refused(
+        |gguf| gguf.tensor(NORM).name = "blk.0.attn_norm.weight".into(),
+        &["every name once, found it twice"],
+    );
     for (dimensions, expected, found) in [
         (vec![1, 1, 1, 1, 8], "at most 4 dimensions", "found 5"),
         (vec![8, 0], "a shape whose size is not 0", "[0, 8]"),
@@ -211,7 +213,10 @@ fn tensors_have_names_and_shapes() {
     ] {
         assert_refused(|gguf| gguf.tensor(NORM).dimensions = dimensions, &[NORM, expected, found]);
     }
-    assert_refused(|gguf| gguf.tensor(NORM).dimensions = vec![4, 2], &["tensor \"output_norm.weight\"", "shape [8]", "[2, 4]"]);
+    assert_refused(
+        |gguf| gguf.tensor(NORM).dimensions = vec![4, 2],
+        &["tensor \"output_norm.weight\"", "shape [8]", "[2, 4]"],
+    );
 }
 
 #[test]
@@ -223,7 +228,10 @@ fn tensors_are_of_a_type_that_is_read() {
             (tensor.kind, tensor.dimensions, tensor.bytes) = (kind, dimensions, vec![0; size]);
         }
     };
-    assert_refused(typed(4, vec![32], 32), &["tensor \"blk.0.ffn_down.weight\"", "a tensor type that is known", "type 4"]);
+    assert_refused(
+        typed(4, vec![32], 32),
+        &["tensor \"blk.0.ffn_down.weight\"", "a tensor type that is known", "type 4"],
+    );
     assert_refused(typed(999, vec![32], 32), &["type 999"]);
     assert_refused(typed(12, vec![128], 72), &["rows of whole blocks of 256 elements, for Q4_K", "128 elements"]);
     assert_refused(typed(6, vec![32], 22), &["shape [8, 12]", "[32]"]);

@@ -33,9 +33,52 @@ fn both() -> [Tokenizer; 2] {
 /// blanks and line ends, contractions, what is not in normal form, special tokens and their beginnings.
 fn texts() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
-        "the", "delta", " net", "'s", "'LL", "'t", " ", "  ", "\n", "\r\n", "\t", "\u{a0}", "\u{2028}", "1", "23", "456", "²", "½", "٣",
-        "é", "e\u{301}", "Å", "A\u{30a}", "\u{1100}\u{1161}", "가", "你好", "。", "नमस्ते", "مرحبا", "👩‍🚀", "\u{200d}", "…", "-", "--", "(", "\"",
-        "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|im_", "|>", "<think>", "Ġ", "[PAD395]", "\0", "\u{fffd}",
+        "the",
+        "delta",
+        " net",
+        "'s",
+        "'LL",
+        "'t",
+        " ",
+        "  ",
+        "\n",
+        "\r\n",
+        "\t",
+        "\u{a0}",
+        "\u{2028}",
+        "1",
+        "23",
+        "456",
+        "²",
+        "½",
+        "٣",
+        "é",
+        "e\u{301}",
+        "Å",
+        "A\u{30a}",
+        "\u{1100}\u{1161}",
+        "가",
+        "你好",
+        "。",
+        "नमस्ते",
+        "مرحبا",
+        "👩‍🚀",
+        "\u{200d}",
+        "…",
+        "-",
+        "--",
+        "(",
+        "\"",
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|endoftext|>",
+        "<|im_",
+        "|>",
+        "<think>",
+        "Ġ",
+        "[PAD395]",
+        "\0",
+        "\u{fffd}",
     ]);
     let mixed = prop::collection::vec(prop_oneof![4 => pieces.prop_map(str::to_owned), 1 => ".{0,4}"], 0..24);
     prop_oneof![3 => mixed.prop_map(|pieces| pieces.concat()), 1 => "\\PC{0,40}"]
@@ -46,7 +89,8 @@ fn texts_have_the_ids_that_transformers_gives_them() {
     let golden = fs::read_to_string(fixture().join("tokenizer_golden.json")).unwrap();
     let golden: Value = serde_json::from_str(&golden).unwrap();
     let [_, tokenizer] = both();
-    let ids = |row: &Value| row["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect::<Vec<_>>();
+    let ids =
+        |row: &Value| row["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect::<Vec<_>>();
     for row in golden["texts"].as_array().unwrap() {
         assert_eq!(tokenizer.encode(row["text"].as_str().unwrap(), false).unwrap(), ids(row), "{row}");
     }
@@ -106,7 +150,8 @@ fn pieces(tokenizer: &Tokenizer, text: &str) -> Vec<String> {
 
 /// A vocabulary of all bytes and the tokens that are given, with all merges that make them.
 fn with_tokens(splits: &str, tokens: &[&str], change: impl FnOnce(&mut Gguf)) -> Tokenizer {
-    let published: Value = serde_json::from_str(&fs::read_to_string(fixture().join("tokenizer.json")).unwrap()).unwrap();
+    let published: Value =
+        serde_json::from_str(&fs::read_to_string(fixture().join("tokenizer.json")).unwrap()).unwrap();
     let mut all: Vec<String> = vec!["<s>".into()];
     let vocabulary = published["model"]["vocab"].as_object().unwrap();
     all.extend(vocabulary.keys().filter(|token| token.chars().count() == 1).cloned());
@@ -208,9 +253,7 @@ fn llama_takes_a_piece_that_is_a_token_as_it_is() {
         gguf.set("tokenizer.ggml.merges", Meta::Texts(vec!["b c".into()]));
         gguf.add("tokenizer.ggml.add_bos_token", Meta::Bool(false));
     };
-    let with = |splits: &str| {
-        with_tokens(splits, &["bc", "abc"], unmerged)
-    };
+    let with = |splits: &str| with_tokens(splits, &["bc", "abc"], unmerged);
     assert_eq!(pieces(&with("llama-bpe"), "abc"), ["abc"]);
     assert_eq!(pieces(&with("gpt-2"), "abc"), ["a", "bc"]);
 }

@@ -1,6 +1,8 @@
 //! What a device is told, without a device.
 
-use loquent::checkpoint::{AttentionConfig, Checkpoint, DeltaNetConfig, ElementType, LayerType, Layout, ModelConfig};
+use loquent::checkpoint::{
+    AttentionConfig, Checkpoint, DeltaNetConfig, ElementType, LayerType, Layout, ModelConfig, NormWeight, RopeConfig,
+};
 use loquent::gpu::Format;
 use loquent::gpu::plan::{BatchShape, Planner, parts_of};
 use loquent::gpu::recording::Recording;
@@ -17,16 +19,24 @@ pub fn shape_of_0_8b() -> ModelConfig {
         intermediate_size: 3584,
         layer_types: (0..24).map(layer).collect(),
         rms_norm_eps: 1e-6,
+        norm_weight: NormWeight::LessOne,
         tie_word_embeddings: true,
         max_position_embeddings: 262_144,
-        attention: AttentionConfig { num_heads: 8, num_kv_heads: 2, head_dim: 256, rotary_dim: 64, rope_theta: 1e7 },
-        delta_net: DeltaNetConfig {
+        attention: AttentionConfig {
+            num_heads: 8,
+            num_kv_heads: 2,
+            head_dim: 256,
+            output_gate: true,
+            qk_norm: true,
+            rope: RopeConfig::unscaled(64, 1e7),
+        },
+        delta_net: Some(DeltaNetConfig {
             num_key_heads: 16,
             num_value_heads: 16,
             key_head_dim: 128,
             value_head_dim: 128,
             conv_kernel: 4,
-        },
+        }),
         eos_token_ids: Vec::new(),
         rotation_seed: None,
     }

@@ -299,7 +299,9 @@ fn tensors(gguf: &mut Gguf, architecture: &str, checkpoint: &mut Checkpoint, tex
                 let mut values = tensor.to_f32();
                 match promised.role {
                     TensorRole::Vector(VectorRole::ShiftedNorm) => values.iter_mut().for_each(|value| *value += 1.0),
-                    TensorRole::Vector(VectorRole::LogDecay) => values.iter_mut().for_each(|value| *value = -value.exp()),
+                    TensorRole::Vector(VectorRole::LogDecay) => {
+                        values.iter_mut().for_each(|value| *value = -value.exp())
+                    }
                     _ => {}
                 }
                 (0, 4, values.into_iter().flat_map(f32::to_le_bytes).collect())

@@ -61,6 +61,27 @@ fn the_logits_of_qwen35_are_the_same() {
     }
 }
 
+/// With and without norms of queries and keys, tied and untied, with frequencies scaled in each way that files have.
+#[test]
+fn the_logits_of_qwen3_and_llama_are_the_same() {
+    for name in ["qwen3-tied", "qwen3-yarn", "llama-linear"] {
+        let (_folder, gguf) = as_gguf(&fixture(name));
+        assert_same_logits(&fixture(name), &gguf);
+    }
+}
+
+/// Files have no settings of this kind, only what they come to in single precision.
+#[test]
+fn divided_frequencies_give_nearly_the_same_logits() {
+    let directory = fixture("llama-scaled");
+    let (_folder, gguf) = as_gguf(&directory);
+    let (mut published, mut converted) = (exact_world(&directory), exact_world(&gguf));
+    let prompt = some_prompt(40, vocab_size(&mut published));
+    let [expected, found] = [&mut published, &mut converted].map(|world| logits(world, &prompt, Budget::Step));
+    let off = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(off < 1e-5 * expected.iter().fold(1.0, |most: f32, logit| most.max(logit.abs())), "{off}");
+}
+
 /// Two key heads with three value heads each: whoever takes the order for its own inverse is found out.
 #[test]
 fn three_value_heads_to_a_key_head_are_put_back() {

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use loquent::checkpoint::{Checkpoint, ElementType, ModelConfig};
+use loquent::checkpoint::{Checkpoint, ElementType, ModelConfig, RopeConfig, RopeScaling};
 use loquent::world::promised::{TensorRole, promised_tensors};
 use loquent::world::role::VectorRole;
 use serde_json::Value;
@@ -205,6 +205,7 @@ pub(crate) fn converted(directory: &Path) -> Gguf {
             gguf.add("tokenizer.chat_template", Meta::Text(template));
         }
     }
+    rope(&mut gguf, architecture, &checkpoint.config.attention.rope.clone(), &text);
     tensors(&mut gguf, architecture, &mut checkpoint, &text);
     gguf
 }
@@ -259,6 +260,40 @@ fn dimensions(gguf: &mut Gguf, architecture: &str, text: &Value) {
     gguf.add(&format!("{architecture}.attention.layer_norm_rms_epsilon"), Meta::F32(eps));
     let theta = rope("rope_theta").expect("rope_theta") as f32;
     gguf.add(&format!("{architecture}.rope.freq_base"), Meta::F32(theta));
+}
+
+/// What is done to the frequencies, where anything is.
+fn rope(gguf: &mut Gguf, architecture: &str, rope: &RopeConfig, text: &Value) {
+    let key = |key: &str| format!("{architecture}.rope.scaling.{key}");
+    match rope.scaling {
+        RopeScaling::Unscaled | RopeScaling::Divided(_) => {}
+        RopeScaling::Linear { factor } => {
+            gguf.add(&key("type"), Meta::Text("linear".into()));
+            gguf.add(&key("factor"), Meta::F32(factor as f32));
+        }
+        RopeScaling::Yarn { factor, original_max_position_embeddings, .. } => {
+            gguf.add(&key("type"), Meta::Text("yarn".into()));
+            gguf.add(&key("factor"), Meta::F32(factor as f32));
+            gguf.add(&key("original_context_length"), Meta::U32(original_max_position_embeddings as u32));
+            for beta in ["beta_fast", "beta_slow"] {
+                let number = text["rope_parameters"].get(beta).or(text["rope_scaling"].get(beta));
+                let number = number.and_then(Value::as_f64);
+                number.into_iter().for_each(|number| gguf.add(&key(&format!("yarn_{beta}")), Meta::F32(number as f32)));
+            }
+        }
+        RopeScaling::Llama3 { .. } => {
+            let plain = RopeConfig::unscaled(rope.rotary_dim, rope.theta).frequencies().inverse;
+            let scaled = rope.frequencies().inverse;
+            let divisors = plain.iter().zip(&scaled).map(|(plain, scaled)| plain / scaled);
+            gguf.tensors.push(Tensor {
+                name: "rope_freqs.weight".into(),
+                kind: 0,
+                dimensions: vec![scaled.len() as u64],
+                bytes: divisors.flat_map(f32::to_le_bytes).collect(),
+                offset: None,
+            });
+        }
+    }
 }
 
 fn vocabulary(gguf: &mut Gguf, architecture: &str, tokenizer: &Value, vocab_size: usize) {

@@ -157,12 +157,13 @@ impl Gguf {
 
     /// Llama's queries and keys: within each head, neighbours are turned rather than halves.
     fn order_of_pairs(&self, within: &str, info: &Info) -> Option<Transposed> {
+        let count = |key: &str| self.keys().of_all_layers(key).ok().flatten();
         let heads = match within {
-            "self_attn.q_proj.weight" => "attention.head_count",
-            "self_attn.k_proj.weight" => "attention.head_count_kv",
-            _ => return None,
+            "self_attn.q_proj.weight" => count("attention.head_count"),
+            "self_attn.k_proj.weight" => count("attention.head_count_kv").or_else(|| count("attention.head_count")),
+            _ => None,
         };
-        let heads = usize::try_from(self.keys().of_all_layers(heads).ok()??).ok()?;
+        let heads = usize::try_from(heads?).ok()?;
         let &[rows, width] = info.shape.as_slice() else { return None };
         let head_dim =
             rows.checked_div(heads).filter(|head_dim| head_dim * heads == rows && head_dim.is_multiple_of(2))?;

@@ -169,3 +169,19 @@ pub(super) fn has_too_large_a_bias(tensor: &Tensor) -> bool {
     let Some(Blocks::Q4_0(blocks)) = tensor.any_blocks() else { return false };
     blocks.iter().any(|block| !f16::from_f32(-8.0 * block.d.to_f32()).is_finite())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::ElementType;
+
+    #[test]
+    fn a_bias_that_no_half_can_hold_is_noticed() {
+        for (d, expected) in [(8188.0, false), (-8188.0, false), (8192.0, true), (-60_000.0, true)] {
+            let blocks = [BlockQ4_0 { d: f16::ONE, qs: [0; 16] }, BlockQ4_0 { d: f16::from_f32(d), qs: [0; 16] }];
+            let bytes = bytemuck::cast_slice(&blocks).to_vec();
+            let tensor = Tensor::new("t", ElementType::Q4_0, vec![1, 64], bytes.into()).unwrap();
+            assert_eq!(has_too_large_a_bias(&tensor), expected, "{d}");
+        }
+    }
+}

@@ -344,3 +344,42 @@ impl Piece {
         self.size() == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::checkpoint::Tensor;
+    use crate::quant::ggml::testing::AnyBlocks;
+
+    #[test]
+    fn blocks_are_read_in_pieces_from_any_block_on() {
+        let (blocks, element, shape) = (AnyBlocks::random(5, 1, 4096), ElementType::Q6K, vec![4, 1024]);
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&[7; 32]).unwrap();
+        file.write_all(blocks.bytes()).unwrap();
+        let stored =
+            StoredTensor { name: "t".into(), element, shape: shape.clone(), file: file.path().into(), offset: 32 };
+        assert_eq!(stored.size(), blocks.bytes().len());
+        assert_eq!([1, 210, 1000].map(|bytes| stored.elements_in(bytes)), [256, 256, 1024]);
+
+        let exact = Tensor::new("t", element, shape, blocks.bytes().to_vec().into()).unwrap().to_f32();
+        for first in [0, 512] {
+            let (mut reader, mut piece, mut at) = (stored.open_at(first).unwrap(), Piece::default(), first);
+            loop {
+                reader.read(&mut piece, 768).unwrap();
+                if piece.is_empty() {
+                    break;
+                }
+                assert_eq!((piece.len(), piece.size()), (768.min(4096 - at), piece.len() / 256 * 210));
+                let mut values = vec![0.0; piece.len() - 5];
+                piece.elements().read(5, &mut values);
+                let expected: Vec<f64> = exact[at + 5..at + piece.len()].iter().copied().map(f64::from).collect();
+                assert_eq!(values, expected);
+                at += piece.len();
+            }
+            assert_eq!(at, 4096);
+        }
+    }
+}

@@ -205,3 +205,44 @@ pub fn pack(
     });
     Ok((ModelParts { ends, layers: layers.collect() }, bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::Isa;
+    use crate::quant::ggml::testing::AnyBlocks;
+
+    const ELEMENTS: [ElementType; AnyBlocks::KINDS] =
+        [ElementType::Q4_0, ElementType::Q4_1, ElementType::Q8_0, ElementType::Q4K, ElementType::Q5K, ElementType::Q6K];
+
+    #[test]
+    fn every_type_of_block_is_packed_as_was_predicted_unless_numbers_are_to_be_exact() {
+        let workers = Workers::new(2, Isa::default()).unwrap();
+        for (kind, element) in ELEMENTS.into_iter().enumerate() {
+            let bytes = AnyBlocks::random(kind, 3, 40 * 512).bytes().to_vec();
+            let tensor = Tensor::new("t", element, vec![40, 512], bytes.into()).unwrap();
+            let exact = tensor.to_f32();
+            for numerics in [Numerics::Fast, Numerics::Exact] {
+                let bytes = packed_bytes(element, tensor.shape(), numerics);
+                let arena = Arena::new(bytes).unwrap();
+                let Ok(matrix) = Packer { arena, workers: &workers, numerics }.matrix("t", &tensor);
+                assert_eq!((matrix.rows(), matrix.cols()), (40, 512));
+                let packed = matches!(matrix, Matrix::Packed { .. });
+                assert_eq!((packed, bytes.is_some()), (numerics == Numerics::Fast, packed), "{element}");
+                let size = bytes.unwrap_or(tensor.bytes().len());
+                assert_eq!(matrix.weights().size(), size, "{element}");
+                let mut rows = vec![0.0; 2 * 512];
+                kernels::embed(matrix.weights(), 512, &[39, 7], &mut rows);
+                assert_eq!(rows, [&exact[39 * 512..], &exact[7 * 512..8 * 512]].concat(), "{element}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_our_own_blocks_that_are_not_whole_are_not_packed() {
+        assert_eq!(packed_bytes(ElementType::Q4, &[3, 40], Numerics::Fast), None);
+        assert_eq!(packed_bytes(ElementType::Q4, &[3, 64], Numerics::Fast), Some(2 * 320));
+        assert_eq!(packed_bytes(ElementType::Bf16, &[3, 64], Numerics::Fast), None);
+        assert_eq!(packed_bytes(ElementType::Q8_0, &[64], Numerics::Fast), None);
+    }
+}

@@ -99,8 +99,8 @@ impl GpuContext {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// No shader reads weights that are stored so.
-    #[error("{tensor} is stored as {element}: expected F32, F16, BF16 or Q4 on a GPU")]
+    /// Shaders cannot read its weights.
+    #[error("{tensor} has {element} scales above 8188: expected smaller ones on a GPU")]
     Unreadable {
         /// Its name in the text model.
         tensor: String,

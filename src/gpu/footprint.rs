@@ -5,7 +5,6 @@ use super::format::Format;
 use super::variant::{ATTEND_THREADS, MOST_PARTS, ring_rows};
 use crate::checkpoint::{AttentionConfig, DeltaNetConfig, ElementType, LayerType, ModelConfig};
 use crate::cpu::{LoadedWeight, activation_bytes};
-use crate::quant::BLOCK_LEN;
 use crate::world::limits::Limits;
 
 /// Positions of a block of keys and values; rows of a chunk of the delta rule. As in the shaders.
@@ -82,14 +81,14 @@ impl Footprint {
     }
 }
 
-/// A row of a matrix, filled up to whole blocks. Where shaders do not read such weights, as it is stored: the model will not
-/// be here.
+/// A row of a matrix, filled up to whole blocks.
 fn row_bytes(element: ElementType, columns: usize) -> u64 {
-    let bytes = match Format::of(element, columns) {
-        Some(format) => columns.div_ceil(BLOCK_LEN).checked_mul(format.code_bytes() + format.factor_bytes()),
-        None => element.bytes_for(columns),
-    };
-    bytes.map_or(u64::MAX, |bytes| bytes as u64)
+    let format = Format::of(element, columns);
+    // As a product would overflow.
+    if columns > usize::MAX / 8 {
+        return u64::MAX;
+    }
+    (format.code_bytes(columns) + format.factor_bytes(columns)) as u64
 }
 
 /// A block of a layer's keys and values.

@@ -68,13 +68,13 @@ impl Arena {
     /// Bytes of the codes of a row.
     #[must_use]
     pub fn code_bytes(&self) -> usize {
-        self.blocks() * self.format.code_bytes()
+        self.format.code_bytes(self.cols)
     }
 
     /// Bytes of the scales and biases of a row.
     #[must_use]
     pub fn factor_bytes(&self) -> usize {
-        self.blocks() * self.format.factor_bytes()
+        self.format.factor_bytes(self.cols)
     }
 
     /// The rows of a part.

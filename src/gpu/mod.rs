@@ -34,6 +34,7 @@ pub mod model;
 mod pipelines;
 pub(crate) mod places;
 pub mod plan;
+pub mod planes;
 pub mod pool;
 mod readback;
 pub mod recording;

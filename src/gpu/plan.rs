@@ -134,7 +134,7 @@ impl Planner<'_> {
             Bound { buffer, bytes: Some(bytes.start as u64..bytes.end as u64) }
         };
         let mut planes = vec![bound(Buffer::Codes(piece.arena, piece.part), arena.code_bytes())];
-        if arena.format.factor_bytes() > 0 {
+        if arena.format.has_factors() {
             planes.push(bound(Buffer::Factors(piece.arena, piece.part), arena.factor_bytes()));
         }
         (planes, skipped)

@@ -3,14 +3,12 @@
 
 use std::convert::Infallible;
 
-use half::{bf16, f16};
-
 use super::Gpu;
 use super::context::{DeviceError, GpuContext};
 use super::format::Format;
 use super::layout::{Arena, Matrix, Vector};
-use crate::checkpoint::{ElementType, ModelConfig, Tensor};
-use crate::quant::BLOCK_LEN;
+use super::planes::{Planes, has_too_large_a_bias};
+use crate::checkpoint::{ModelConfig, Tensor};
 use crate::world::parts::ModelParts;
 use crate::world::role::{MatrixRole, VectorRole};
 use crate::world::storage::{MapTensors, Mapped, Shape, Shapes, StoredVector};
@@ -90,12 +88,11 @@ impl MapTensors<Mapped, Gpu> for Placer {
     type Error = Infallible;
 
     fn matrix(&mut self, name: &str, tensor: &Tensor) -> Result<Matrix, Infallible> {
-        let element = tensor.element();
-        let format = Format::of(element, tensor.shape().last().copied().unwrap_or(0));
-        if format.is_none() && self.failed.is_none() {
-            self.failed = Some(DeviceError::Unreadable { tensor: name.to_owned(), element });
+        if self.failed.is_none() && has_too_large_a_bias(tensor) {
+            self.failed = Some(DeviceError::Unreadable { tensor: name.to_owned(), element: tensor.element() });
         }
-        Ok(self.place_matrix(format.unwrap_or(Format::F32), tensor.shape()))
+        let format = Format::of(tensor.element(), tensor.shape().last().copied().unwrap_or(0));
+        Ok(self.place_matrix(format, tensor.shape()))
     }
 
     fn vector(&mut self, _: &str, vector: &StoredVector) -> Result<Vector, Infallible> {
@@ -203,10 +200,10 @@ impl MapTensors<Mapped, Gpu> for Writer<'_> {
                 let count = rows_at_once.min(piece.rows - start);
                 let rows = piece.before + start..piece.before + start + count;
                 let to = piece.first + start;
-                let [code_bytes, factor_bytes] = encode(tensor, arena, rows);
-                self.context.queue().write_buffer(codes, (to * arena.code_bytes()) as u64, &code_bytes);
+                let planes = Planes::of(tensor, rows);
+                self.context.queue().write_buffer(codes, (to * arena.code_bytes()) as u64, &planes.codes);
                 if let Some(factors) = factors {
-                    self.context.queue().write_buffer(factors, (to * arena.factor_bytes()) as u64, &factor_bytes);
+                    self.context.queue().write_buffer(factors, (to * arena.factor_bytes()) as u64, &planes.factors);
                 }
                 self.flush(name);
             }
@@ -236,33 +233,4 @@ impl Writer<'_> {
             self.failed = Some(error);
         }
     }
-}
-
-/// Some rows of a matrix as shaders read them: their codes, and their factors.
-fn encode(tensor: &Tensor, arena: &Arena, rows: std::ops::Range<usize>) -> [Vec<u8>; 2] {
-    let (cols, padded) = (arena.cols, arena.blocks() * BLOCK_LEN);
-    if arena.format == Format::Q4 {
-        let Some(blocks) = tensor.blocks() else { return [Vec::new(), Vec::new()] };
-        let blocks = &blocks[rows.start * arena.blocks()..rows.end * arena.blocks()];
-        let codes = blocks.iter().flat_map(|block| block.codes).collect();
-        let factors = blocks.iter().flat_map(|block| [block.scale, block.bias]).flat_map(u16::to_le_bytes).collect();
-        return [codes, factors];
-    }
-    if tensor.element() != ElementType::Q4 && cols == padded {
-        let row_bytes = arena.code_bytes();
-        return [tensor.bytes()[rows.start * row_bytes..rows.end * row_bytes].to_vec(), Vec::new()];
-    }
-    let mut bytes = Vec::with_capacity(rows.len() * arena.code_bytes());
-    let mut row_values = vec![0.0; padded];
-    for row in rows {
-        tensor.element().widen(tensor.bytes(), row * cols, &mut row_values[..cols]);
-        for &value in &row_values {
-            match arena.format {
-                Format::F16 => bytes.extend(f16::from_f32(value).to_le_bytes()),
-                Format::Bf16 => bytes.extend(bf16::from_f32(value).to_le_bytes()),
-                Format::F32 | Format::Q4 => bytes.extend(value.to_le_bytes()),
-            }
-        }
-    }
-    [bytes, Vec::new()]
 }

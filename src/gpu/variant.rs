@@ -214,7 +214,7 @@ impl Variant {
         let mut bindings = self.shader.bindings().to_vec();
         if let Some(format) = self.format {
             bindings.push((CODES, Access::Read));
-            if format == Format::Q4 {
+            if format.has_factors() {
                 bindings.push((FACTORS, Access::Read));
             }
         }
@@ -241,15 +241,10 @@ impl Variant {
             let element = if *name == CODES { "vec4<u32>" } else { "u32" };
             _ = writeln!(text, "@group(0) @binding({index}) var<storage, read> {name}: array<{element}>;");
         }
-        let format = self.format.map(|format| match format {
-            Format::F32 => include_str!("../../shaders/shared/f32.wgsl"),
-            Format::F16 => include_str!("../../shaders/shared/f16.wgsl"),
-            Format::Bf16 => include_str!("../../shaders/shared/bf16.wgsl"),
-            Format::Q4 => include_str!("../../shaders/shared/q4.wgsl"),
-        });
-        for part in format.into_iter().chain(self.reduction.map(Reduction::source)) {
+        for part in self.format.into_iter().flat_map(Format::sources).copied() {
             text += part;
         }
+        text += self.reduction.map_or("", Reduction::source);
         text + &self.shader.sources().concat()
     }
 }

@@ -10,7 +10,7 @@ use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFl
 /// Heads of the published shapes and of odd ones.
 fn variants() -> Vec<Variant> {
     let mut variants = vec![Variant::rms_norm(), Variant::silu_mul(), Variant::sample(), Variant::copy_blocks(16)];
-    for format in [Format::F32, Format::F16, Format::Bf16, Format::Q4] {
+    for format in Format::ALL {
         variants.extend([Variant::embed(format), Variant::matmul(format, false), Variant::matmul(format, true)]);
         for reduction in [Reduction::Tree, Reduction::Subgroup, Reduction::Subgroup32] {
             for rows in [1, 2, 4, 8] {

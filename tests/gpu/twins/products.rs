@@ -189,7 +189,7 @@ const OUTCOMES: [(bool, Outcome); 4] =
 
 pub fn matvec_multiplies(context: &GpuContext) {
     for reduction in reductions(context) {
-        for (index, (format, cols)) in FORMATS.into_iter().zip([33, 100, 257, 320]).enumerate() {
+        for (index, (format, cols)) in FORMATS.into_iter().zip([33, 100, 257, 320, 96, 512, 256, 768]).enumerate() {
             // Each number of rows meets each outcome in one format.
             for (at_once, (normed, outcome)) in [1, 2, 4, 8].into_iter().zip(OUTCOMES.into_iter().cycle().skip(index)) {
                 let few = Few { format, reduction, at_once, cols, normed, outcome, ..USUAL };
@@ -227,7 +227,7 @@ fn a_row_of_few_has_the_same_bits_whoever_shares_its_pass() {
     for reduction in reductions(&context) {
         for (index, format) in FORMATS.into_iter().enumerate() {
             // Of the outcomes, those that a format has here are enough: all go through the same sums.
-            for (normed, outcome) in [OUTCOMES[index], OUTCOMES[(index + 2) % 4]] {
+            for (normed, outcome) in [OUTCOMES[index % 4], OUTCOMES[(index + 2) % 4]] {
                 let whole = Few { format, reduction, at_once: 8, count: 8, normed, outcome, ..USUAL };
                 let matrix = whole.matrix();
                 let x = whole.inputs(matrix.cols);

@@ -35,10 +35,28 @@ per_dot_isa! {
                     1 => tile::<D, P, 1>(dot, x, start, weights, out, rows.clone()),
                     2 => tile::<D, P, 2>(dot, x, start, weights, out, rows.clone()),
                     4 => tile::<D, P, 4>(dot, x, start, weights, out, rows.clone()),
-                    8 => tile::<D, P, 8>(dot, x, start, weights, out, rows.clone()),
-                    _ => tile::<D, P, 16>(dot, x, start, weights, out, rows.clone()),
+                    _ => large_tile::<D, P>(dot, x, start, count, weights, out, rows.clone()),
                 }
             }
+        }
+    }
+}
+
+/// A tile of more than four rows, which is only compiled where it is worth it.
+#[inline(always)]
+fn large_tile<D: Dot, P: Panel>(
+    dot: D,
+    x: &Activations,
+    start: usize,
+    count: usize,
+    weights: &[P],
+    out: &mut Columns<'_>,
+    rows: Range<usize>,
+) {
+    if const { D::LARGEST_TILE > 4 } {
+        match count {
+            8 => tile::<D, P, 8>(dot, x, start, weights, out, rows),
+            _ => tile::<D, P, 16>(dot, x, start, weights, out, rows),
         }
     }
 }

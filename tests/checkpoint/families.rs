@@ -1,10 +1,12 @@
 //! Families that attend in all layers: what their files say, and what they leave out.
 
-use loquent::checkpoint::{LayerType, NormWeight, RopeScaling};
+use std::path::Path;
+
+use loquent::checkpoint::{LayerType, ModelConfig, NormWeight, RopeScaling};
 use serde_json::{Value, json};
 
 use crate::parse;
-use crate::tiny_checkpoint::{TinyCheckpoint, llama_config, qwen3_config, text_config};
+use crate::tiny_checkpoint::{TinyCheckpoint, llama_config, qwen3_config, shapes, text_config};
 
 #[test]
 fn they_open_with_every_tensor_and_no_other() {
@@ -101,4 +103,19 @@ fn yarn_settings_that_are_left_out_follow_from_others() {
 fn a_divisor_may_be_given_for_each_frequency() {
     let settings = json!({"rope_type": "frequency_divisors", "frequency_divisors": [1, 32.5]});
     assert_eq!(scaling(llama_config(), "rope_scaling", settings), RopeScaling::Divided(vec![1.0, 32.5]));
+}
+
+/// What models of these shapes are known to have.
+#[test]
+fn published_shapes_have_as_many_parameters_as_are_published() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/configs");
+    for (file, layers, parameters) in [
+        ("qwen3-0.6b.json", 28, 596_049_920),
+        ("llama-3.2-1b.json", 16, 1_235_814_400),
+        ("smollm2-135m.json", 30, 134_515_008),
+    ] {
+        let config = ModelConfig::read(&folder.join(file)).unwrap();
+        let sizes = shapes(&config).into_iter().map(|(_, shape)| shape.iter().product::<usize>());
+        assert_eq!((config.layer_types.len(), sizes.sum::<usize>()), (layers, parameters), "{file}");
+    }
 }

@@ -160,7 +160,7 @@ impl Examination {
         let found = self.found.as_ref()?;
         let Some(entry) = found.tensors.get(name) else {
             let shown = self.names.shown(name);
-            let told = self.faulty.contains(&shown) || found.unread.contains(name);
+            let told = found.is_partial || self.faulty.contains(&shown) || found.unread.contains(name);
             return (!told).then(|| Err(no_such_tensor(&found.file, &shown, shape)));
         };
         Some(match entry {

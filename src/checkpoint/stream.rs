@@ -359,8 +359,15 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&[7; 32]).unwrap();
         file.write_all(blocks.bytes()).unwrap();
-        let stored =
-            StoredTensor { name: "t".into(), element, shape: shape.clone(), file: file.path().into(), offset: 32 };
+        let stored = StoredTensor {
+            name: "t".into(),
+            element,
+            shape: shape.clone(),
+            file: file.path().into(),
+            offset: 32,
+            order: None,
+            undo: None,
+        };
         assert_eq!(stored.size(), blocks.bytes().len());
         assert_eq!([1, 210, 1000].map(|bytes| stored.elements_in(bytes)), [256, 256, 1024]);
 

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use bevy_ecs::prelude::*;
-use loquent::checkpoint::{AttentionConfig, DeltaNetConfig, LayerType, Layout};
+use loquent::checkpoint::{AttentionConfig, DeltaNetConfig, LayerType, Layout, NormWeight, RopeConfig};
 use loquent::gpu::{GpuContext, GpuStep, adapters};
 use loquent::prelude::*;
 use support::random::{Matrices, RandomWeights};
@@ -78,16 +78,24 @@ fn narrow() -> ModelConfig {
         intermediate_size: 32,
         layer_types: (0..24).map(layer).collect(),
         rms_norm_eps: 1e-6,
+        norm_weight: NormWeight::LessOne,
         tie_word_embeddings: true,
         max_position_embeddings: 4096,
-        attention: AttentionConfig { num_heads: 1, num_kv_heads: 1, head_dim: 32, rotary_dim: 8, rope_theta: 1e7 },
-        delta_net: DeltaNetConfig {
+        attention: AttentionConfig {
+            num_heads: 1,
+            num_kv_heads: 1,
+            head_dim: 32,
+            output_gate: true,
+            qk_norm: true,
+            rope: RopeConfig::unscaled(8, 1e7),
+        },
+        delta_net: Some(DeltaNetConfig {
             num_key_heads: 1,
             num_value_heads: 1,
             key_head_dim: 32,
             value_head_dim: 32,
             conv_kernel: 4,
-        },
+        }),
         eos_token_ids: Vec::new(),
         rotation_seed: None,
     }

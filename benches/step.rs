@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bevy_ecs::prelude::*;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Throughput};
-use loquent::checkpoint::{AttentionConfig, DeltaNetConfig, LayerType, Layout};
+use loquent::checkpoint::{AttentionConfig, DeltaNetConfig, LayerType, Layout, NormWeight, RopeConfig};
 use loquent::prelude::*;
 use support::random::{Matrices, RandomWeights};
 
@@ -99,16 +99,24 @@ fn small() -> ModelConfig {
         intermediate_size: 1536,
         layer_types: layers(4),
         rms_norm_eps: 1e-6,
+        norm_weight: NormWeight::LessOne,
         tie_word_embeddings: true,
         max_position_embeddings: 4096,
-        attention: AttentionConfig { num_heads: 4, num_kv_heads: 1, head_dim: 128, rotary_dim: 32, rope_theta: 1e7 },
-        delta_net: DeltaNetConfig {
+        attention: AttentionConfig {
+            num_heads: 4,
+            num_kv_heads: 1,
+            head_dim: 128,
+            output_gate: true,
+            qk_norm: true,
+            rope: RopeConfig::unscaled(32, 1e7),
+        },
+        delta_net: Some(DeltaNetConfig {
             num_key_heads: 4,
             num_value_heads: 4,
             key_head_dim: 128,
             value_head_dim: 128,
             conv_kernel: 4,
-        },
+        }),
         eos_token_ids: Vec::new(),
         rotation_seed: None,
     }
@@ -121,14 +129,21 @@ fn narrow() -> ModelConfig {
         hidden_size: 16,
         intermediate_size: 16,
         layer_types: layers(24),
-        attention: AttentionConfig { num_heads: 1, num_kv_heads: 1, head_dim: 16, rotary_dim: 4, rope_theta: 1e7 },
-        delta_net: DeltaNetConfig {
+        attention: AttentionConfig {
+            num_heads: 1,
+            num_kv_heads: 1,
+            head_dim: 16,
+            output_gate: true,
+            qk_norm: true,
+            rope: RopeConfig::unscaled(4, 1e7),
+        },
+        delta_net: Some(DeltaNetConfig {
             num_key_heads: 1,
             num_value_heads: 1,
             key_head_dim: 16,
             value_head_dim: 16,
             conv_kernel: 4,
-        },
+        }),
         ..small()
     }
 }

@@ -1,5 +1,6 @@
-// The keys and values of a prompt's rows -> the cache: keys normalised and rotated. A decode step does this within attend.
-// One workgroup a key head of a row. Projected rows are [heads, query and gate], keys, values.
+// The keys and values of a prompt's rows -> the cache: keys normalised, if the model does so, and rotated. A decode step does
+// this within attend. One workgroup a key head of a row. Projected rows are [heads, query and, where there is one, gate],
+// keys, values.
 
 struct Params {
     stride: u32,
@@ -19,7 +20,7 @@ struct Params {
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let row = params.first + group.y;
-    let start = row * params.stride + 2u * HEADS * HEAD_DIM + group.x * HEAD_DIM;
+    let start = row * params.stride + HEADS * QUERY_WIDTH + group.x * HEAD_DIM;
     load_head(row, start, params.norm, params.eps, thread);
     let position = row_position(row);
     let block = block_of(params.layer, row_span(row), position);

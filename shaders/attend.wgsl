@@ -77,7 +77,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     let origin = row * params.stride;
-    let own_from = origin + 2u * HEADS * HEAD_DIM + kv_head * HEAD_DIM;
+    let own_from = origin + HEADS * QUERY_WIDTH + kv_head * HEAD_DIM;
     let own_value = own_from + KV_HEADS * HEAD_DIM;
     if APPENDS && part + 1u == used {
         load_head(row, own_from, params.k_norm, params.eps, thread);
@@ -91,7 +91,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         workgroupBarrier();
     }
-    load_head(row, origin + 2u * query_head * HEAD_DIM, params.q_norm, params.eps, thread);
+    load_head(row, origin + query_head * QUERY_WIDTH, params.q_norm, params.eps, thread);
 
     var best = LOWEST;
     var sum = 0.0;
@@ -146,8 +146,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let i = d * THREADS + thread;
         if i < HEAD_DIM {
             if used == 1u {
-                let gate = projected[origin + (2u * query_head + 1u) * HEAD_DIM + i];
-                out[row * params.out_stride + query_head * HEAD_DIM + i] = read[d] / sum * sigmoid(gate);
+                var mean = read[d] / sum;
+                if GATED {
+                    mean *= sigmoid(projected[origin + query_head * QUERY_WIDTH + HEAD_DIM + i]);
+                }
+                out[row * params.out_stride + query_head * HEAD_DIM + i] = mean;
             } else {
                 let at = ((group.z * HEADS + query_head) * MOST_PARTS + part) * (HEAD_DIM + 2u);
                 parts[at + i] = read[d];

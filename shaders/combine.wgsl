@@ -1,4 +1,4 @@
-// The parts of attention over a long context -> what the head reads, gated. One workgroup a query head of a row; rows
+// The parts of attention over a long context -> what the head reads, gated if it has a gate. One workgroup a query head of a row; rows
 // whose context has one part are done already.
 
 struct Params {
@@ -39,7 +39,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let at = start + part * (HEAD_DIM + 2u);
             read = fma(parts[at + i], exp(parts[at + HEAD_DIM] - best), read);
         }
-        let gate = projected[row * params.stride + (2u * query_head + 1u) * HEAD_DIM + i];
-        out[row * params.out_stride + query_head * HEAD_DIM + i] = read / sum * sigmoid(gate);
+        var mean = read / sum;
+        if GATED {
+            mean *= sigmoid(projected[row * params.stride + query_head * QUERY_WIDTH + HEAD_DIM + i]);
+        }
+        out[row * params.out_stride + query_head * HEAD_DIM + i] = mean;
     }
 }

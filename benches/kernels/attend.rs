@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use criterion::Throughput;
+use loquent::checkpoint::RopeConfig;
 use loquent::cpu::kernels::{AttendShape, KV_BLOCK, KvBlock, RopeTable, attend, rms_norm_in_place, rope, sigmoid_gate};
 
 use super::support::random::noise;
@@ -30,7 +31,8 @@ pub(super) fn bench(kernels: &mut Kernels<'_>) {
         let throughput = Throughput::Elements((rows * WIDTH) as u64);
         let mut x = noise(rows * WIDTH);
         let positions: Vec<u32> = (0..rows as u32).collect();
-        let angles = RopeTable::new(1e7, ROTARY_DIM).angles(&positions);
+        let angles =
+            RopeTable::new(RopeConfig::unscaled(ROTARY_DIM, 1e7).frequencies().inverse, 1.0).angles(&positions);
         kernels.bench("rope", rows, throughput.clone(), |isa| rope(isa, &mut x, SHAPE.heads, SHAPE.head_dim, &angles));
 
         let scale = vec![1.0; SHAPE.head_dim];

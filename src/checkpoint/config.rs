@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::error::CheckpointError;
+use super::rope::RopeConfig;
 
 /// How a layer mixes tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,10 +17,19 @@ pub enum LayerType {
 /// Which of the two published arrangements of names a checkpoint has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
-    /// `qwen3_5`: text model beside a vision tower, its fields under `text_config`.
+    /// Text model beside a vision tower, its fields under `text_config`: `qwen3_5`.
     Multimodal,
-    /// `qwen3_5_text`: fields at top level.
+    /// Fields at top level: all others.
     TextOnly,
+}
+
+/// What a stored weight of a norm means: of those of the residual stream, and of queries and keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NormWeight {
+    /// What is multiplied by.
+    Factor,
+    /// What is multiplied by, less one.
+    LessOne,
 }
 
 impl Layout {
@@ -42,10 +52,12 @@ pub struct AttentionConfig {
     pub num_kv_heads: usize,
     /// Width of each head.
     pub head_dim: usize,
-    /// How many leading elements of a head are rotated: even, from 2 to `head_dim`.
-    pub rotary_dim: usize,
-    /// Base of the rotary frequencies: pair `i` turns by `rope_theta^(-2i / rotary_dim)` per position.
-    pub rope_theta: f64,
+    /// Whether what a head reads passes a gate, which the query projection gives beside each query.
+    pub output_gate: bool,
+    /// Whether queries and keys are normalised, head by head.
+    pub qk_norm: bool,
+    /// How heads are rotated to their positions.
+    pub rope: RopeConfig,
 }
 
 /// Dimensions of the linear-attention layers.
@@ -61,6 +73,26 @@ pub struct DeltaNetConfig {
     pub value_head_dim: usize,
     /// Taps of the causal convolution.
     pub conv_kernel: usize,
+}
+
+impl AttentionConfig {
+    /// Width of all queries, and of all that is read.
+    #[must_use]
+    pub fn query_dim(&self) -> usize {
+        self.num_heads * self.head_dim
+    }
+
+    /// Width of all keys, and of all values.
+    #[must_use]
+    pub fn key_dim(&self) -> usize {
+        self.num_kv_heads * self.head_dim
+    }
+
+    /// Width of what the query projection gives: queries, and gates if there are any.
+    #[must_use]
+    pub fn projected_query_dim(&self) -> usize {
+        if self.output_gate { 2 * self.query_dim() } else { self.query_dim() }
+    }
 }
 
 impl DeltaNetConfig {
@@ -98,18 +130,31 @@ pub struct ModelConfig {
     pub layer_types: Vec<LayerType>,
     /// Added to every mean square before its root.
     pub rms_norm_eps: f32,
+    /// What the weights of norms mean.
+    pub norm_weight: NormWeight,
     /// Whether the embedding is the head as well.
     pub tie_word_embeddings: bool,
     /// Longest sequence the model was made for, in tokens.
     pub max_position_embeddings: usize,
     /// Of the full-attention layers.
     pub attention: AttentionConfig,
-    /// Of the linear-attention layers.
-    pub delta_net: DeltaNetConfig,
+    /// Of the linear-attention layers; `None` where there are none.
+    pub delta_net: Option<DeltaNetConfig>,
     /// What ends a text, unless `generation_config.json` says otherwise.
     pub eos_token_ids: Vec<u32>,
     /// The seed of the rotation that the weights went through, if they did. They compute the same with and without.
     pub rotation_seed: Option<u64>,
+}
+
+impl ModelConfig {
+    /// Dimensions of the linear-attention layers, for those who have one in hand.
+    ///
+    /// # Panics
+    /// If the model has none.
+    #[must_use]
+    pub fn linear_attention(&self) -> &DeltaNetConfig {
+        self.delta_net.as_ref().expect("a model with linear-attention layers says how large they are")
+    }
 }
 
 /// A configuration, and what its file says besides that has no effect.

@@ -15,12 +15,20 @@ use crate::quant::{BLOCK_LEN, QuantError, Rotation};
 pub(super) enum Change {
     /// Nothing.
     Keep,
-    /// Every element becomes zero: a norm that was multiplied into the matrices after it.
-    Clear,
-    /// Every row is rotated, after it was multiplied with `1 + norm`: a matrix that reads the residual stream.
-    RotateRows { rotation: Arc<Rotation>, norm: Option<StoredTensor> },
+    /// Every element becomes this: a norm that was multiplied into the matrices after it, and multiplies by one from then on.
+    Fill(f64),
+    /// Every row is rotated, after it was multiplied with a norm: a matrix that reads the residual stream.
+    RotateRows { rotation: Arc<Rotation>, norm: Option<Norm> },
     /// Every column is rotated: a matrix that writes to the residual stream.
     RotateColumns { rotation: Arc<Rotation> },
+}
+
+/// A norm that is multiplied into a matrix.
+#[derive(Clone, Debug)]
+pub(super) struct Norm {
+    pub(super) stored: StoredTensor,
+    /// What is added to its weights first.
+    pub(super) shift: f64,
 }
 
 /// Elements that a thread takes at a time: large enough that handing them out costs nothing, small enough that they stay
@@ -34,7 +42,7 @@ impl Change {
     /// Elements of a tensor to take at a time, `rows` rows or more if they must be: a column needs them all.
     pub(super) fn piece_len(&self, stored: &StoredTensor, most: usize) -> usize {
         match self {
-            Self::Keep | Self::Clear => most,
+            Self::Keep | Self::Fill(_) => most,
             // Both are powers of two: if rows are the shorter ones, they are whole, and so are blocks.
             Self::RotateRows { rotation, .. } => most.max(rotation.size()),
             Self::RotateColumns { .. } => stored.len(),
@@ -57,10 +65,9 @@ impl Change {
         }
         Ok(match self {
             Self::Keep => Changed::Kept(elements),
-            Self::Clear => Changed::Cleared { len: elements.len() },
+            &Self::Fill(value) => Changed::Filled { len: elements.len(), value },
             Self::RotateRows { rotation, norm } => {
-                let factors = norm.as_ref().map(read_vector).transpose()?;
-                let factors = factors.map(|norm| norm.into_iter().map(|weight| 1.0 + weight).collect());
+                let factors = norm.as_ref().map(Norm::factors).transpose()?;
                 Changed::Rows { elements, factors, rotation }
             }
             Self::RotateColumns { rotation } => {
@@ -76,8 +83,9 @@ impl Change {
 #[derive(Debug)]
 pub(super) enum Changed<'a> {
     Kept(Elements<'a>),
-    Cleared {
+    Filled {
         len: usize,
+        value: f64,
     },
     Rows {
         elements: Elements<'a>,
@@ -96,7 +104,7 @@ impl Changed<'_> {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Kept(elements) | Self::Rows { elements, .. } => elements.len(),
-            Self::Cleared { len } => *len,
+            Self::Filled { len, .. } => *len,
             Self::Panels { values, .. } => values.len(),
         }
     }
@@ -114,7 +122,7 @@ impl Changed<'_> {
     pub(super) fn read(&self, first: usize, out: &mut [f64]) {
         match self {
             Self::Kept(elements) => elements.read(first, out),
-            Self::Cleared { .. } => out.fill(0.0),
+            Self::Filled { value, .. } => out.fill(*value),
             Self::Rows { elements, factors, rotation } => {
                 elements.read(first, out);
                 if let Some(factors) = factors {
@@ -151,6 +159,14 @@ fn rotate_columns(elements: Elements<'_>, columns: usize, rotation: &Rotation, p
         }
         rotation.rotate_columns(values, width);
     });
+}
+
+impl Norm {
+    fn factors(&self) -> Result<Vec<f64>, ConvertError> {
+        let mut factors = read_vector(&self.stored)?;
+        factors.iter_mut().for_each(|weight| *weight += self.shift);
+        Ok(factors)
+    }
 }
 
 /// All elements of a small tensor, which are known to be finite.

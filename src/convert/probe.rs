@@ -79,8 +79,8 @@ mod tests {
         probe.run(changed, &Meter::new(0, |_| ControlFlow::Continue(())))
     }
 
-    /// One is tied, the other is not.
-    const FIXTURES: [&str; 2] = ["published-f16", "sharded-bf16"];
+    /// Of each kind of norm, one is tied, the other is not.
+    const FIXTURES: [&str; 4] = ["published-f16", "sharded-bf16", "qwen3-tied", "llama-scaled"];
 
     #[test]
     fn a_rotated_model_computes_what_the_original_does() {
@@ -107,7 +107,7 @@ mod tests {
                 }
                 changed.tensors[index].change = change;
             }
-            assert!(checked > 30, "{fixture}: {checked}");
+            assert!(checked >= 30, "{fixture}: {checked}");
             run(&probe, &changed).unwrap();
         }
     }

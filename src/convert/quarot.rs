@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::change::Change;
+use super::change::{Change, Norm};
 use super::error::ConvertError;
 use super::files;
 use super::model::{Model, PlannedTensor};
@@ -52,6 +52,8 @@ pub(super) fn rotated(
     let missing = |name: &str| unknown(source, name, "a tensor of the model");
     let mut tensors = Vec::new();
     let promised = promised_tensors(&config);
+    // All norms of the stream are of one kind.
+    let shift = VectorRole::of_norm(&config).norm_shift().unwrap_or_default();
     let stream_norms: BTreeSet<String> = promised.iter().filter_map(PromisedTensor::stream_norm).collect();
     for promised in promised {
         let source_name = match &*promised.name {
@@ -63,14 +65,12 @@ pub(super) fn rotated(
             TensorRole::Matrix(MatrixRole::Embeds) => Change::RotateRows { rotation: rotation.clone(), norm: None },
             TensorRole::Matrix(MatrixRole::Reads(_)) => {
                 let norm = promised.stream_norm().unwrap_or_default();
-                let norm = *sources.get(&*norm).ok_or_else(|| missing(&norm))?;
-                Change::RotateRows { rotation: rotation.clone(), norm: Some(norm.clone()) }
+                let stored = *sources.get(&*norm).ok_or_else(|| missing(&norm))?;
+                let norm = Norm { stored: stored.clone(), shift };
+                Change::RotateRows { rotation: rotation.clone(), norm: Some(norm) }
             }
             TensorRole::Matrix(MatrixRole::Writes) => Change::RotateColumns { rotation: rotation.clone() },
-            TensorRole::Vector(role) if stream_norms.contains(&promised.name) => match role {
-                VectorRole::ShiftedNorm => Change::Clear,
-                _ => return Err(unknown(source, &promised.name, "a norm that multiplies by 1 + its weight").into()),
-            },
+            TensorRole::Vector(_) if stream_norms.contains(&promised.name) => Change::Fill(1.0 - shift),
             TensorRole::Vector(_) => Change::Keep,
         };
         tensors.push(PlannedTensor::new(&stored.names, promised, found.clone(), change));

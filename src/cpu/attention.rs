@@ -1,5 +1,6 @@
-//! The `Mixer` set on full-attention layers: `Normed` [rows, hidden] → queries with their gates, keys and values →
-//! q/k norm and rotary positions → attention over each sequence's cache → gate → added to `Residual` [rows, hidden].
+//! The `Mixer` set on full-attention layers: `Normed` [rows, hidden] → queries with their gates if they have any, keys and
+//! values → q/k norm where there is one, and rotary positions → attention over each sequence's cache → gate → added to
+//! `Residual` [rows, hidden].
 
 use bevy_ecs::entity_disabling::Disabled;
 use bevy_ecs::prelude::*;
@@ -21,7 +22,7 @@ use crate::world::model::OnModel;
 /// What only this mixer needs, kept between steps.
 #[derive(Default)]
 pub struct Scratch {
-    /// Query and gate of each head, `[rows, num_heads, 2, head_dim]`.
+    /// Query and gate of each head, `[rows, num_heads, 2, head_dim]`; empty where there are no gates.
     q_and_gate: Rows,
     /// `[rows, num_heads, head_dim]`
     q: Rows,
@@ -51,7 +52,7 @@ pub fn mix_with_attention(
     let (index, weights) = *layer;
     let (scratch, attention) = (&mut *scratch, &config.attention);
     workers.run(|isa| {
-        scratch.project(isa, weights, &normed.0);
+        scratch.project(isa, weights, attention, &normed.0);
         scratch.rotate(isa, weights, attention, config.rms_norm_eps, &angles.0);
     });
     for span in &batch.spans {
@@ -63,32 +64,39 @@ pub fn mix_with_attention(
     }
     let Scratch { read, q_and_gate, out, .. } = scratch;
     workers.run(|isa| {
-        let gates = q_and_gate.values().get(attention.head_dim..).unwrap_or_default();
-        sigmoid_gate(isa, read.values_mut(), attention.head_dim, gates, 2 * attention.head_dim);
+        if attention.output_gate {
+            let gates = q_and_gate.values().get(attention.head_dim..).unwrap_or_default();
+            sigmoid_gate(isa, read.values_mut(), attention.head_dim, gates, 2 * attention.head_dim);
+        }
         matmul(isa, read.values(), read.width(), [Product::new(weights.o_proj.weights(), out)]);
         add_assign(isa, residual.0.values_mut(), out.values());
     });
 }
 
 impl Scratch {
-    fn project(&mut self, isa: Isa, weights: &Attention<Cpu>, normed: &Rows) {
+    fn project(&mut self, isa: Isa, weights: &Attention<Cpu>, attention: &AttentionConfig, normed: &Rows) {
         let rows = normed.len();
         let Self { q_and_gate, q, k, v, read, out } = self;
-        q_and_gate.resize(rows, weights.q_proj.rows());
         q.resize(rows, weights.o_proj.cols());
         k.resize(rows, weights.k_proj.rows());
         v.resize(rows, weights.v_proj.rows());
         read.resize(rows, weights.o_proj.cols());
         out.resize(rows, weights.o_proj.rows());
+        let queries = if attention.output_gate {
+            q_and_gate.resize(rows, weights.q_proj.rows());
+            q_and_gate
+        } else {
+            q
+        };
         let products = [
-            Product::new(weights.q_proj.weights(), q_and_gate),
+            Product::new(weights.q_proj.weights(), queries),
             Product::new(weights.k_proj.weights(), k),
             Product::new(weights.v_proj.weights(), v),
         ];
         matmul(isa, normed.values(), normed.width(), products);
     }
 
-    /// Normalises queries and keys and rotates them to their positions.
+    /// Normalises queries and keys, if they are to be, and rotates them to their positions.
     fn rotate(
         &mut self,
         isa: Isa,
@@ -98,8 +106,21 @@ impl Scratch {
         angles: &kernels::RopeAngles,
     ) {
         let AttentionConfig { num_heads, num_kv_heads, head_dim, .. } = *attention;
-        rms_norm(isa, self.q_and_gate.values(), 2 * head_dim, &weights.q_norm, eps, self.q.values_mut());
-        rms_norm_in_place(isa, self.k.values_mut(), &weights.k_norm, eps);
+        match (&weights.qk_norm, attention.output_gate) {
+            (Some(norm), true) => {
+                rms_norm(isa, self.q_and_gate.values(), 2 * head_dim, &norm.q_norm, eps, self.q.values_mut());
+            }
+            (Some(norm), false) => rms_norm_in_place(isa, self.q.values_mut(), &norm.q_norm, eps),
+            (None, true) => {
+                let queries = self.q_and_gate.values().chunks_exact(2 * head_dim);
+                let to = self.q.values_mut().chunks_exact_mut(head_dim);
+                to.zip(queries).for_each(|(to, query)| to.copy_from_slice(&query[..head_dim]));
+            }
+            (None, false) => {}
+        }
+        if let Some(norm) = &weights.qk_norm {
+            rms_norm_in_place(isa, self.k.values_mut(), &norm.k_norm, eps);
+        }
         rope(isa, self.q.values_mut(), num_heads, head_dim, angles);
         rope(isa, self.k.values_mut(), num_kv_heads, head_dim, angles);
     }

@@ -32,7 +32,7 @@ pub fn fill_caches(
         if delta_nets.contains(layer.0) {
             // All share them until they first write: 20 MB in the 0.8B shape, which took 6 ms to clear when a sequence came.
             let zeros = |len| Arc::clone(zeros.entry(len).or_insert_with(|| Arc::new(vec![0.0; len].into())));
-            commands.entity(cache).insert(DeltaState::<Cpu>::new(delta_parts(&config.delta_net).map(zeros)));
+            commands.entity(cache).insert(DeltaState::<Cpu>::new(delta_parts(config.linear_attention()).map(zeros)));
         } else if attentions.contains(layer.0) {
             commands.entity(cache).insert(KvCache::<Cpu>::default());
         }

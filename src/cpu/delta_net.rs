@@ -60,7 +60,7 @@ pub fn mix_with_delta_net(
         let cache = sequences.get(span.sequence).ok().and_then(|caches| caches.of_layer(index.0));
         // A sequence despawned in the middle of a step leaves its rows behind; nobody will read them.
         let Some(mut state) = cache.and_then(|cache| states.get_mut(cache).ok()) else { continue };
-        workers.run(|isa| scratch.recall(isa, net, &config.delta_net, span.rows.clone(), &mut state));
+        workers.run(|isa| scratch.recall(isa, net, config.linear_attention(), span.rows.clone(), &mut state));
     }
     let Scratch { read, z, out, .. } = scratch;
     workers.run(|isa| {

@@ -63,7 +63,7 @@ impl Footprint {
         }
         let blocks = context.div_ceil(KvCache::<Cpu>::BLOCK) as u64;
         let keys_and_values = kv_block_bytes(config).saturating_mul(blocks);
-        let [chunk, rows, inputs] = delta_parts(&config.delta_net);
+        let [chunk, rows, inputs] = config.delta_net.as_ref().map_or([0; 3], delta_parts);
         let state = product(&[chunk + rows + inputs, SINGLE]);
         for layer_type in &config.layer_types {
             match layer_type {
@@ -114,11 +114,12 @@ fn mixer_width(config: &ModelConfig, layer_type: LayerType) -> u64 {
     match layer_type {
         LayerType::FullAttention => {
             let attention = &config.attention;
-            // Queries with their gates, queries, what was read; keys and values.
-            product(&[4 * attention.num_heads + 2 * attention.num_kv_heads, attention.head_dim])
+            // Queries with their gates if they have any, queries, what was read; keys and values.
+            let queries = if attention.output_gate { 4 } else { 2 };
+            product(&[queries * attention.num_heads + 2 * attention.num_kv_heads, attention.head_dim])
         }
         LayerType::LinearAttention => {
-            let net = &config.delta_net;
+            let net = config.linear_attention();
             (2 * net.channels() + 2 * net.value_dim() + 2 * net.num_value_heads) as u64
         }
     }

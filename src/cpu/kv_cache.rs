@@ -46,9 +46,16 @@ mod tests {
 
     use super::super::kernels::{AttendShape, Isa, attend};
     use super::*;
+    use crate::checkpoint::{RopeConfig, RopeScaling};
 
-    const ATTENTION: AttentionConfig =
-        AttentionConfig { num_heads: 4, num_kv_heads: 2, head_dim: 20, rotary_dim: 4, rope_theta: 1e4 };
+    const ATTENTION: AttentionConfig = AttentionConfig {
+        num_heads: 4,
+        num_kv_heads: 2,
+        head_dim: 20,
+        output_gate: true,
+        qk_norm: true,
+        rope: RopeConfig { rotary_dim: 4, theta: 1e4, scaling: RopeScaling::Unscaled },
+    };
     const SHAPE: AttendShape = AttendShape { heads: 4, kv_heads: 2, head_dim: 20 };
 
     /// Numbers that differ from seed to seed.

@@ -3,7 +3,7 @@
 use bevy_ecs::prelude::*;
 
 use super::kernels;
-use crate::checkpoint::ModelConfig;
+use crate::checkpoint::{ModelConfig, RopeFrequencies};
 use crate::world::batch::Batch;
 use crate::world::model::OnModel;
 
@@ -19,8 +19,14 @@ impl RopeTable {
     /// That of a model of `config`.
     #[must_use]
     pub fn of(config: &ModelConfig) -> Self {
-        Self(kernels::RopeTable::new(config.attention.rope_theta, config.attention.rotary_dim))
+        Self(kernel_table(config))
     }
+}
+
+/// The frequencies as kernels and shaders take them.
+pub(crate) fn kernel_table(config: &ModelConfig) -> kernels::RopeTable {
+    let RopeFrequencies { inverse, attention_factor } = config.attention.rope.frequencies();
+    kernels::RopeTable::new(inverse, attention_factor)
 }
 
 /// Turns positions into angles.

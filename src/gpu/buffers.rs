@@ -3,7 +3,7 @@
 
 use super::Gpu;
 use super::context::{DeviceError, GpuContext};
-use super::plan::{BatchShape, projected_width, read_width, stride};
+use super::plan::{BatchShape, mixed_width, projected_width, read_width, stride};
 use super::pool::Pool;
 use super::recording::Buffer;
 use super::variant::{MOST_PARTS, ring_rows};
@@ -64,8 +64,9 @@ impl LayerStores {
 }
 
 /// The words that a delta-net layer keeps of a sequence: of its state, of the rows since the last multiple, of its inputs.
+/// None where there are no such layers.
 pub(crate) fn delta_words(config: &ModelConfig) -> [usize; 3] {
-    let net = &config.delta_net;
+    let Some(net) = &config.delta_net else { return [0; 3] };
     let state = net.num_value_heads * net.key_head_dim * net.value_head_dim.next_multiple_of(4);
     let memory = net.num_value_heads * DeltaState::<Gpu>::CHUNK * (net.key_head_dim + net.value_head_dim + 1);
     [state, memory, ring_rows(net) * net.channels()]
@@ -73,7 +74,7 @@ pub(crate) fn delta_words(config: &ModelConfig) -> [usize; 3] {
 
 /// The words of a block of keys, and of one of values.
 pub(crate) fn block_words(config: &ModelConfig) -> usize {
-    config.attention.num_kv_heads * config.attention.head_dim * KvCache::<Gpu>::BLOCK
+    config.attention.key_dim() * KvCache::<Gpu>::BLOCK
 }
 
 const CACHE: wgpu::BufferUsages =
@@ -158,12 +159,15 @@ impl Activations {
                 (Buffer::Residual, config.hidden_size),
                 (Buffer::Normed, config.hidden_size),
                 (Buffer::Projected, projected_width(config)),
-                (Buffer::Mixed, config.delta_net.channels()),
+                (Buffer::Mixed, mixed_width(config)),
                 (Buffer::Read, read_width(config)),
                 (Buffer::GateUp, 2 * config.intermediate_size),
                 (Buffer::Gated, config.intermediate_size),
             ] {
-                make(buffer, rows * stride(width))?;
+                // Models without delta nets convolve nothing.
+                if width > 0 {
+                    make(buffer, rows * stride(width))?;
+                }
             }
             self.rows = rows;
         }

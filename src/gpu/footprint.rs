@@ -46,7 +46,7 @@ impl Footprint {
             }
         }
         let layers = |wanted: LayerType| config.layer_types.iter().filter(|&&layer| layer == wanted).count() as u64;
-        let (block, state) = (block_bytes(&config.attention), state_bytes(&config.delta_net));
+        let (block, state) = (block_bytes(&config.attention), config.delta_net.as_ref().map_or(0, state_bytes));
         let blocks = (context as u64).div_ceil(KV_BLOCK).saturating_mul(layers(LayerType::FullAttention));
         let parts = if layers(LayerType::FullAttention) > 0 { part_bytes(&config.attention, context) } else { 0 };
         let delta_state = state.saturating_mul(layers(LayerType::LinearAttention));

@@ -17,6 +17,7 @@ use super::upload::{self, Weights};
 use super::variant::{Reduction, Variant};
 use crate::checkpoint::{LayerType, ModelConfig};
 use crate::cpu::kernels::RopeTable;
+use crate::cpu::rope::kernel_table;
 use crate::world::limits::CacheCost;
 use crate::world::parts::ModelParts;
 use crate::world::storage::Mapped;
@@ -70,7 +71,7 @@ impl GpuModel {
             ends: HashMap::new(),
             staging: Staging::default(),
             table: Table::default(),
-            rope: RopeTable::new(config.attention.rope_theta, config.attention.rotary_dim),
+            rope: kernel_table(config),
             failure: None,
             context: context.clone(),
         };
@@ -276,10 +277,10 @@ impl GpuModel {
     /// How far apart the rows of a buffer are, in elements.
     #[must_use]
     pub fn row_stride(&self, buffer: Buffer) -> usize {
-        let (config, net) = (&self.config, &self.config.delta_net);
+        let config = &self.config;
         super::plan::stride(match buffer {
             Buffer::Projected => super::plan::projected_width(config),
-            Buffer::Mixed => net.channels(),
+            Buffer::Mixed => super::plan::mixed_width(config),
             Buffer::Read => super::plan::read_width(config),
             Buffer::GateUp => 2 * config.intermediate_size,
             Buffer::Gated => config.intermediate_size,

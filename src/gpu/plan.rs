@@ -7,7 +7,7 @@ use super::Gpu;
 use super::layout::{Arena, Matrix, Piece, Vector};
 use super::recording::{Bound, Buffer, Dispatch, Place, Recording};
 use super::variant::{ATTEND_THREADS, FOLD, MOST_PARTS, Outcome, Reduction, Variant};
-use crate::checkpoint::{ElementType, ModelConfig};
+use crate::checkpoint::{DeltaNetConfig, ElementType, ModelConfig};
 use crate::world::attention::Attention;
 use crate::world::delta_net::DeltaNet;
 use crate::world::mlp::Mlp;
@@ -323,7 +323,7 @@ impl Step<'_, '_> {
     }
 
     fn delta_net(&mut self, net: &DeltaNet<Gpu>, norm: Vector) {
-        let config = self.config().delta_net.clone();
+        let config = self.config().linear_attention().clone();
         let projected = self.projected_stride();
         let matrices = [net.in_proj_qkv, net.in_proj_z, net.in_proj_b, net.in_proj_a];
         self.read_stream(norm, &matrices, Buffer::Projected, projected);
@@ -370,14 +370,15 @@ impl Step<'_, '_> {
         let (layer, spanned) = (self.layer, self.spanned());
         let (keys, values) = (Buffer::Keys(layer), Buffer::Values(layer));
         let eps = self.config().rms_norm_eps.to_bits();
+        // Where they are not normalised, nobody looks.
+        let (q_norm, k_norm) = weights.qk_norm.as_ref().map_or((0, 0), |norm| (norm.q_norm.first, norm.k_norm.first));
         if !spanned.is_empty() {
-            let mut params = words([projected, spanned.start, layer, weights.k_norm.first]);
+            let mut params = words([projected, spanned.start, layer, k_norm]);
             params.push(eps);
             let buffers = [Buffer::Table, Buffer::Vectors, Buffer::Projected, keys, values];
             let grid = [config.num_kv_heads as u32, spanned.len() as u32, 1];
             self.push(Variant::append_kv(&config), &buffers, params, grid);
         }
-        let query_dim = config.num_heads * config.head_dim;
         let out = stride(read_width(self.config()));
         let part_bytes = (config.num_heads * MOST_PARTS as usize * (config.head_dim + 2) * 4) as u64;
         for (rows, parts, appends) in
@@ -388,7 +389,7 @@ impl Step<'_, '_> {
             for first in rows.clone().step_by(most.max(1)) {
                 let count = most.min(rows.end - first) as u32;
                 let mut params = words([projected, out, first, layer]);
-                params.extend(words([weights.q_norm.first, weights.k_norm.first]));
+                params.extend(words([q_norm, k_norm]));
                 params.push(eps);
                 let buffers =
                     [Buffer::Table, Buffer::Vectors, Buffer::Projected, keys, values, Buffer::Read, Buffer::Parts];
@@ -401,7 +402,7 @@ impl Step<'_, '_> {
                 }
             }
         }
-        self.write_stream(weights.o_proj, query_dim, Buffer::Read, out);
+        self.write_stream(weights.o_proj, config.query_dim(), Buffer::Read, out);
     }
 
     fn mlp(&mut self, mlp: &Mlp<Gpu>, norm: Vector) {
@@ -456,14 +457,19 @@ pub fn stride(width: usize) -> usize {
 
 /// What a mixer's first product gives for a row.
 pub(super) fn projected_width(config: &ModelConfig) -> usize {
-    let (net, attention) = (&config.delta_net, &config.attention);
-    let delta_net = net.channels() + net.value_dim() + 2 * net.num_value_heads;
-    delta_net.max(2 * (attention.num_heads + attention.num_kv_heads) * attention.head_dim)
+    let attention = &config.attention;
+    let delta_net = config.delta_net.as_ref().map(|net| net.channels() + net.value_dim() + 2 * net.num_value_heads);
+    delta_net.unwrap_or(0).max(attention.projected_query_dim() + 2 * attention.key_dim())
+}
+
+/// What the convolution of a delta net gives for a row.
+pub(super) fn mixed_width(config: &ModelConfig) -> usize {
+    config.delta_net.as_ref().map_or(0, DeltaNetConfig::channels)
 }
 
 /// What a mixer reads for a row.
 pub(super) fn read_width(config: &ModelConfig) -> usize {
-    config.delta_net.value_dim().max(config.attention.num_heads * config.attention.head_dim)
+    config.delta_net.as_ref().map_or(0, DeltaNetConfig::value_dim).max(config.attention.query_dim())
 }
 
 fn words<const N: usize>(numbers: [usize; N]) -> Vec<u32> {

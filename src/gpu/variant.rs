@@ -268,6 +268,8 @@ impl fmt::Display for Variant {
                 ("PAIRED", Constant::Flag(true)) => formatter.write_str(" silu·mul")?,
                 ("CONVOLVES", Constant::Flag(true)) => formatter.write_str(" conv")?,
                 ("APPENDS", Constant::Flag(true)) => formatter.write_str(" append")?,
+                ("GATED", Constant::Flag(false)) => formatter.write_str(" -gate")?,
+                ("QK_NORM", Constant::Flag(false)) => formatter.write_str(" -norm")?,
                 _ => {}
             }
         }
@@ -293,6 +295,9 @@ fn attention_constants(attention: &AttentionConfig) -> Vec<(&'static str, Consta
         ("HEADS", Constant::Number(attention.num_heads as u32)),
         ("KV_HEADS", Constant::Number(attention.num_kv_heads as u32)),
         ("HEAD_DIM", Constant::Number(attention.head_dim as u32)),
-        ("ROTARY", Constant::Number(attention.rotary_dim as u32)),
+        ("ROTARY", Constant::Number(attention.rope.rotary_dim as u32)),
+        ("QUERY_WIDTH", Constant::Number((attention.projected_query_dim() / attention.num_heads) as u32)),
+        ("GATED", Constant::Flag(attention.output_gate)),
+        ("QK_NORM", Constant::Flag(attention.qk_norm)),
     ]
 }

@@ -56,7 +56,7 @@ impl Layout {
     pub(super) fn of(backend: Backend, config: &ModelConfig) -> Option<Self> {
         match backend {
             Backend::Cpu => Some(Self {
-                delta_net: crate::cpu::cache::delta_parts(&config.delta_net),
+                delta_net: config.delta_net.as_ref().map_or([0; 3], crate::cpu::cache::delta_parts),
                 block: 2 * config.attention.num_kv_heads * config.attention.head_dim * KvCache::<Cpu>::BLOCK,
                 most_behind: CHUNK - 1,
             }),

@@ -1,4 +1,5 @@
-//! The mixer of a full-attention layer: grouped queries over a cache of keys and values, with an output gate.
+//! The mixer of a full-attention layer: grouped queries over a cache of keys and values. Some families have an output gate,
+//! and some normalise queries and keys.
 
 use bevy_ecs::prelude::*;
 
@@ -6,10 +7,11 @@ use super::role::{MatrixRole, StreamNorm, VectorRole};
 use super::storage::{MapTensors, Shape, Shapes, Storage};
 use crate::checkpoint::ModelConfig;
 
-/// Gated attention weights.
+/// Attention weights.
 #[derive(Component)]
 pub struct Attention<S: Storage> {
-    /// Query and gate, interleaved per head: `[num_heads · 2 · head_dim, hidden_size]`.
+    /// `[num_heads · head_dim, hidden_size]`; with an output gate, query and gate interleaved per head:
+    /// `[num_heads · 2 · head_dim, hidden_size]`.
     pub q_proj: S::Matrix,
     /// `[num_kv_heads · head_dim, hidden_size]`
     pub k_proj: S::Matrix,
@@ -17,6 +19,12 @@ pub struct Attention<S: Storage> {
     pub v_proj: S::Matrix,
     /// `[hidden_size, num_heads · head_dim]`
     pub o_proj: S::Matrix,
+    /// Where queries and keys are normalised.
+    pub qk_norm: Option<QkNorm<S>>,
+}
+
+/// The norms of queries and of keys.
+pub struct QkNorm<S: Storage> {
     /// Of each query head, `[head_dim]`.
     pub q_norm: S::Vector,
     /// Of each key head, `[head_dim]`.
@@ -28,17 +36,15 @@ impl Attention<Shapes> {
     #[must_use]
     pub fn shapes(config: &ModelConfig) -> Self {
         let (hidden, attention) = (config.hidden_size, &config.attention);
-        let query_dim = attention.num_heads * attention.head_dim;
-        let key_dim = attention.num_kv_heads * attention.head_dim;
+        let (query_dim, key_dim) = (attention.query_dim(), attention.key_dim());
         let reads = |rows| Shape::new([rows, hidden], MatrixRole::Reads(StreamNorm::Mixer));
-        let norm = || Shape::new([attention.head_dim], VectorRole::ShiftedNorm);
+        let norm = || Shape::new([attention.head_dim], VectorRole::of_norm(config));
         Self {
-            q_proj: reads(2 * query_dim),
+            q_proj: reads(attention.projected_query_dim()),
             k_proj: reads(key_dim),
             v_proj: reads(key_dim),
             o_proj: Shape::new([hidden, query_dim], MatrixRole::Writes),
-            q_norm: norm(),
-            k_norm: norm(),
+            qk_norm: attention.qk_norm.then(|| QkNorm { q_norm: norm(), k_norm: norm() }),
         }
     }
 }
@@ -55,6 +61,21 @@ impl<S: Storage> Attention<S> {
             k_proj: tensors.matrix(&name("k_proj"), &self.k_proj)?,
             v_proj: tensors.matrix(&name("v_proj"), &self.v_proj)?,
             o_proj: tensors.matrix(&name("o_proj"), &self.o_proj)?,
+            qk_norm: match &self.qk_norm {
+                Some(norms) => Some(norms.map(name, tensors)?),
+                None => None,
+            },
+        })
+    }
+}
+
+impl<S: Storage> QkNorm<S> {
+    fn map<T: Storage, M: MapTensors<S, T>>(
+        &self,
+        name: impl Fn(&str) -> String,
+        tensors: &mut M,
+    ) -> Result<QkNorm<T>, M::Error> {
+        Ok(QkNorm {
             q_norm: tensors.vector(&name("q_norm"), &self.q_norm)?,
             k_norm: tensors.vector(&name("k_norm"), &self.k_norm)?,
         })

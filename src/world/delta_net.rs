@@ -33,9 +33,12 @@ pub struct DeltaNet<S: Storage> {
 
 impl DeltaNet<Shapes> {
     /// What `config` promises.
+    ///
+    /// # Panics
+    /// If it has no dimensions of linear-attention layers.
     #[must_use]
     pub fn shapes(config: &ModelConfig) -> Self {
-        let (hidden, net) = (config.hidden_size, &config.delta_net);
+        let (hidden, net) = (config.hidden_size, config.linear_attention());
         let reads = |rows| Shape::new([rows, hidden], MatrixRole::Reads(StreamNorm::Mixer));
         Self {
             in_proj_qkv: reads(net.channels()),

@@ -6,7 +6,9 @@ use bevy_ecs::prelude::*;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::{AttentionConfig, DeltaNetConfig, LayerType, ModelConfig, Tensor};
+use crate::checkpoint::{
+    AttentionConfig, DeltaNetConfig, LayerType, ModelConfig, NormWeight, RopeConfig, RopeScaling, Tensor,
+};
 
 /// On the model entity: a SHA-256 over its configuration and, of every tensor, the name, the type, the shape and a sample of the
 /// bytes, 3 KiB at most. Models of the same weights have the same, whatever computes them; a model in four bits has another than
@@ -62,23 +64,63 @@ fn canonical(config: &ModelConfig) -> Value {
         intermediate_size,
         layer_types,
         rms_norm_eps,
+        norm_weight,
         tie_word_embeddings,
         max_position_embeddings,
-        attention: AttentionConfig { num_heads, num_kv_heads, head_dim, rotary_dim, rope_theta },
-        delta_net: DeltaNetConfig { num_key_heads, num_value_heads, key_head_dim, value_head_dim, conv_kernel },
+        attention: AttentionConfig { num_heads, num_kv_heads, head_dim, output_gate, qk_norm, rope },
+        delta_net,
         eos_token_ids,
         rotation_seed,
     } = config;
+    let RopeConfig { rotary_dim, theta, scaling } = rope;
+    let net = delta_net.as_ref().map(|net| {
+        let DeltaNetConfig { num_key_heads, num_value_heads, key_head_dim, value_head_dim, conv_kernel } = net;
+        [num_key_heads, num_value_heads, key_head_dim, value_head_dim, conv_kernel]
+    });
     let attends: Vec<bool> = layer_types.iter().map(|&layer| layer == LayerType::FullAttention).collect();
-    json!([
+    let mut canonical = json!([
         [vocab_size, hidden_size, intermediate_size, max_position_embeddings],
         attends,
         [rms_norm_eps.to_bits()],
         tie_word_embeddings,
         [num_heads, num_kv_heads, head_dim, rotary_dim],
-        [rope_theta.to_bits()],
-        [num_key_heads, num_value_heads, key_head_dim, value_head_dim, conv_kernel],
+        [theta.to_bits()],
+        net,
         eos_token_ids,
         rotation_seed,
-    ])
+    ]);
+    // What all models had in common when the first of these were taken is not said.
+    let shifted = *norm_weight == NormWeight::LessOne;
+    if !(*output_gate && *qk_norm && shifted && *scaling == RopeScaling::Unscaled)
+        && let Value::Array(items) = &mut canonical
+    {
+        items.push(json!([output_gate, qk_norm, shifted, canonical_scaling(scaling)]));
+    }
+    canonical
+}
+
+fn canonical_scaling(scaling: &RopeScaling) -> Value {
+    match *scaling {
+        RopeScaling::Unscaled => Value::Null,
+        RopeScaling::Linear { factor } => json!(["linear", factor.to_bits()]),
+        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
+            let numbers = [factor, low_freq_factor, high_freq_factor].map(f64::to_bits);
+            json!(["llama3", numbers, original_max_position_embeddings])
+        }
+        RopeScaling::Yarn {
+            factor,
+            attention_factor,
+            beta_fast,
+            beta_slow,
+            truncate,
+            original_max_position_embeddings,
+        } => {
+            let numbers = [factor, attention_factor, beta_fast, beta_slow].map(f64::to_bits);
+            json!(["yarn", numbers, truncate, original_max_position_embeddings])
+        }
+        RopeScaling::Divided(ref divisors) => {
+            let bits: Vec<u32> = divisors.iter().map(|divisor| divisor.to_bits()).collect();
+            json!(["divided", bits])
+        }
+    }
 }

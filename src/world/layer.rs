@@ -41,7 +41,7 @@ impl LayerNorms<Shapes> {
     /// What `config` promises.
     #[must_use]
     pub fn shapes(config: &ModelConfig) -> Self {
-        let norm = || Shape::new([config.hidden_size], VectorRole::ShiftedNorm);
+        let norm = || Shape::new([config.hidden_size], VectorRole::of_norm(config));
         Self { input_layernorm: norm(), post_attention_layernorm: norm() }
     }
 }

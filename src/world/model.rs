@@ -90,7 +90,7 @@ impl Model<Shapes> {
         let matrix = |role| Shape::new([config.vocab_size, config.hidden_size], role);
         Self {
             embed_tokens: matrix(MatrixRole::Embeds),
-            norm: Shape::new([config.hidden_size], VectorRole::ShiftedNorm),
+            norm: Shape::new([config.hidden_size], VectorRole::of_norm(config)),
             lm_head: (!config.tie_word_embeddings).then(|| matrix(MatrixRole::Reads(StreamNorm::Final))),
         }
     }

@@ -1,6 +1,8 @@
 //! What a tensor means beside its shape. A source says which role its bytes have, so that nothing has to guess from a
 //! name: what is not known here does not compile, or is refused.
 
+use crate::checkpoint::{ModelConfig, NormWeight};
+
 /// Where a weight matrix stands to the residual stream. Rotating a model must know this of every one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MatrixRole {
@@ -51,6 +53,25 @@ pub enum VectorRole {
 }
 
 impl VectorRole {
+    /// The role of a model's norms: of the residual stream, and of queries and keys.
+    #[must_use]
+    pub fn of_norm(config: &ModelConfig) -> Self {
+        match config.norm_weight {
+            NormWeight::Factor => Self::Norm,
+            NormWeight::LessOne => Self::ShiftedNorm,
+        }
+    }
+
+    /// What is added to a norm's stored weight before it is multiplied by; `None` if it is no norm.
+    #[must_use]
+    pub fn norm_shift(self) -> Option<f64> {
+        match self {
+            Self::Norm => Some(0.0),
+            Self::ShiftedNorm => Some(1.0),
+            Self::LogDecay | Self::ConvTaps | Self::Bias => None,
+        }
+    }
+
     /// Turns stored values into those that kernels compute with: the only place that knows the difference. How they are
     /// laid out is the backend's business.
     pub fn make_arithmetic(self, values: &mut [f32]) {

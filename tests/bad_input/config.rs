@@ -179,11 +179,16 @@ fn rope_settings_in_two_places_must_agree() {
 }
 
 #[test]
-fn rope_types_other_than_the_default_are_refused() {
+fn rope_types_that_are_not_implemented_are_refused() {
     for (place, field) in [("rope_parameters", "rope_type"), ("rope_scaling", "type"), ("rope_scaling", "rope_type")] {
-        let rope = json!({"rope_theta": 1e4, "factor": 4.0, field: "yarn"});
-        let tiny = TinyCheckpoint::new().with_field(place, rope);
-        tiny.assert_refused("config.json", &[&format!("`{place}.{field}`"), "\"default\"", "found \"yarn\""]);
+        for kind in ["dynamic", "longrope", "ntk", "mrope"] {
+            let mut tiny = TinyCheckpoint::new();
+            tiny.config["rope_parameters"] = json!(null);
+            let tiny = tiny.with_field(place, json!({"rope_theta": 1e4, "factor": 4.0, field: kind}));
+            let found = format!("found {kind:?}");
+            let expected = "\"default\", \"linear\", \"llama3\" or \"yarn\"";
+            tiny.assert_refused("config.json", &[&format!("`{place}.{field}`"), expected, &found]);
+        }
     }
 }
 
@@ -203,7 +208,8 @@ fn what_is_not_implemented_is_refused() {
         assert_field_refused(field, value, &[&format!("expected {expected}"), &found]);
     }
     let quantised = json!({"quant_method": "fp8"});
-    assert_field_refused("quantization_config", quantised, &["no such field", "found an object"]);
+    let way_out = "convert the BF16 checkpoint";
+    assert_field_refused("quantization_config", quantised, &["no such field", way_out, "found an object"]);
 }
 
 #[test]
@@ -216,7 +222,8 @@ fn a_quantised_multimodal_checkpoint_is_refused_wherever_it_says_so() {
 
 #[test]
 fn unknown_architectures_are_refused() {
-    assert_field_refused("model_type", json!("llama"), &["\"qwen3_5\" or \"qwen3_5_text\"", "found \"llama\""]);
+    let known = "\"llama\", \"qwen3\", \"qwen3_5\" or \"qwen3_5_text\"";
+    assert_field_refused("model_type", json!("mistral"), &[known, "found \"mistral\""]);
     assert_field_refused("model_type", json!("qwen3_5_moe"), &["found \"qwen3_5_moe\""]);
     assert_field_refused("model_type", json!(3), &["a string", "found 3"]);
     let found = "found \"Qwen3_5ForSequenceClassification\"";

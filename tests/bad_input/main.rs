@@ -6,6 +6,7 @@ mod converted;
 mod tiny_checkpoint;
 
 mod config;
+mod dense_config;
 mod files;
 mod q4;
 mod text_side;

@@ -10,6 +10,7 @@ mod logged;
 mod tiny_checkpoint;
 
 mod converted_directory;
+mod families;
 mod fixtures;
 mod head;
 mod names;

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use half::{bf16, f16};
-use loquent::checkpoint::{ChatMessage, ChatOptions, Checkpoint, ElementType, LayerType, Layout, ModelConfig};
+use loquent::checkpoint::{
+    ChatMessage, ChatOptions, Checkpoint, ElementType, LayerType, Layout, ModelConfig, RopeScaling,
+};
 use serde_json::{Value, json};
 
 use crate::tiny_checkpoint::{self, Stored, TinyCheckpoint, shapes, text_config, tokenizer};
@@ -16,8 +18,11 @@ fn a_text_only_checkpoint_opens() {
     assert_eq!(checkpoint.config.layout, Layout::TextOnly);
     assert_eq!(checkpoint.left_over().count(), 0);
     let attention = &checkpoint.config.attention;
-    assert_eq!((attention.num_heads, attention.num_kv_heads, attention.head_dim, attention.rotary_dim), (2, 1, 8, 2));
-    let net = &checkpoint.config.delta_net;
+    assert_eq!(
+        (attention.num_heads, attention.num_kv_heads, attention.head_dim, attention.rope.rotary_dim),
+        (2, 1, 8, 2)
+    );
+    let net = checkpoint.config.linear_attention();
     assert_eq!((net.key_dim(), net.value_dim(), net.channels()), (4, 8, 16));
     assert_eq!(checkpoint.eos_token_ids(), [263]);
 }
@@ -179,8 +184,9 @@ fn rotary_settings_are_found_wherever_they_stand() {
         let mut config = text_config();
         config.as_object_mut().unwrap().remove("rope_parameters");
         config.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        let attention = parse(&config).attention;
-        (attention.rope_theta, attention.rotary_dim)
+        let rope = parse(&config).attention.rope;
+        assert_eq!(rope.scaling, RopeScaling::Unscaled);
+        (rope.theta, rope.rotary_dim)
     };
     assert_eq!(with(json!({"rope_theta": 10_000_000})), (1e7, 2));
     assert_eq!(with(json!({"rope_theta": 1e7, "partial_rotary_factor": 1.0})), (1e7, 8));
@@ -214,7 +220,7 @@ fn numbers_are_read_to_the_last_bit() {
     config["rope_parameters"] = json!(null);
     let text = config.to_string().replacen('{', r#"{"rope_theta": 9007199254740993.5, "#, 1);
     let config = ModelConfig::from_json(Path::new("config.json"), &text).unwrap();
-    assert_eq!(config.attention.rope_theta.to_bits(), 9_007_199_254_740_994f64.to_bits());
+    assert_eq!(config.attention.rope.theta.to_bits(), 9_007_199_254_740_994f64.to_bits());
     assert_eq!(config.rms_norm_eps.to_bits(), 1e-6f32.to_bits());
 }
 

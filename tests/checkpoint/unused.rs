@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::logged;
-use crate::tiny_checkpoint::TinyCheckpoint;
+use crate::tiny_checkpoint::{TinyCheckpoint, llama_config, qwen3_config};
 
 /// The warnings when it opens.
 fn warnings(tiny: &TinyCheckpoint) -> Vec<String> {
@@ -54,6 +54,19 @@ fn rope_settings_that_the_default_kind_does_not_know_are_warned_of() {
     assert_warned(&rope("factor", json!(4.0)), &["`rope_parameters.factor`", "found 4.0", "no effect"]);
     let tiny = TinyCheckpoint::new().with_field("rope_scaling", json!({"original_max_position_embeddings": 32}));
     assert_warned(&tiny, &["`rope_scaling.original_max_position_embeddings`", "found 32"]);
+}
+
+#[test]
+fn each_family_has_settings_of_its_own() {
+    let of = |config: Value| TinyCheckpoint::with_config(config);
+    assert_eq!(warnings(&of(qwen3_config())), [""; 0]);
+    assert_eq!(warnings(&of(llama_config())), [""; 0]);
+    assert_warned(&of(qwen3_config()).with_field("mlp_bias", json!(true)), &["`mlp_bias`", "no effect"]);
+    assert_warned(&of(llama_config()).with_field("use_sliding_window", json!(true)), &["`use_sliding_window`"]);
+    assert_warned(&of(llama_config()).with_field("use_qk_norm", json!(true)), &["`use_qk_norm`", "no effect"]);
+    let linear = json!({"rope_type": "linear", "factor": 2.0, "beta_fast": 32});
+    let tiny = of(llama_config()).with_field("rope_scaling", linear);
+    assert_warned(&tiny, &["`rope_scaling.beta_fast`", "rope_type is \"linear\"", "no effect"]);
 }
 
 #[test]

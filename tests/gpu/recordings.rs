@@ -1,6 +1,8 @@
 //! What a device is told, without a device.
 
-use loquent::checkpoint::{AttentionConfig, Checkpoint, DeltaNetConfig, ElementType, LayerType, Layout, ModelConfig};
+use loquent::checkpoint::{
+    AttentionConfig, Checkpoint, DeltaNetConfig, ElementType, LayerType, Layout, ModelConfig, NormWeight, RopeConfig,
+};
 use loquent::gpu::plan::{BatchShape, Planner, parts_of};
 use loquent::gpu::recording::Recording;
 use loquent::gpu::upload::place_promised;
@@ -16,16 +18,24 @@ pub fn shape_of_0_8b() -> ModelConfig {
         intermediate_size: 3584,
         layer_types: (0..24).map(layer).collect(),
         rms_norm_eps: 1e-6,
+        norm_weight: NormWeight::LessOne,
         tie_word_embeddings: true,
         max_position_embeddings: 262_144,
-        attention: AttentionConfig { num_heads: 8, num_kv_heads: 2, head_dim: 256, rotary_dim: 64, rope_theta: 1e7 },
-        delta_net: DeltaNetConfig {
+        attention: AttentionConfig {
+            num_heads: 8,
+            num_kv_heads: 2,
+            head_dim: 256,
+            output_gate: true,
+            qk_norm: true,
+            rope: RopeConfig::unscaled(64, 1e7),
+        },
+        delta_net: Some(DeltaNetConfig {
             num_key_heads: 16,
             num_value_heads: 16,
             key_head_dim: 128,
             value_head_dim: 128,
             conv_kernel: 4,
-        },
+        }),
         eos_token_ids: Vec::new(),
         rotation_seed: None,
     }
@@ -102,9 +112,9 @@ fn grids_and_bindings_keep_to_the_limits_of_the_device() {
 }
 
 /// The listing of a step of a small model, in which the forward pass can be read. `UPDATE_GOLDEN=1` writes it anew.
-fn check_listing(name: &str, shape: BatchShape, picks: usize) {
+fn check_listing(name: &str, fixture: &str, shape: BatchShape, picks: usize) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let config = Checkpoint::open(&folder.join("tests/fixtures/tied-bf16")).expect("a fixture").config;
+    let config = Checkpoint::open(&folder.join("tests/fixtures").join(fixture)).expect("a fixture").config;
     let found = with_planner(&config, 128 * MIB, |planner| step(&planner, shape, picks).to_string());
     let golden = folder.join("tests/golden/recordings").join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -117,15 +127,26 @@ fn check_listing(name: &str, shape: BatchShape, picks: usize) {
 
 #[test]
 fn a_decode_step_is_as_listed() {
-    check_listing("decode.txt", decode(1, 10), 1);
+    check_listing("decode.txt", "tied-bf16", decode(1, 10), 1);
 }
 
 #[test]
 fn a_batch_of_three_with_a_long_context_is_as_listed() {
-    check_listing("batch_of_three.txt", decode(3, 1000), 3);
+    check_listing("batch_of_three.txt", "tied-bf16", decode(3, 1000), 3);
 }
 
 #[test]
 fn a_chunk_of_a_prompt_is_as_listed() {
-    check_listing("prompt.txt", BatchShape { prompt: 70, spans: 1, parts: [0, 1], ..BatchShape::default() }, 1);
+    check_listing(
+        "prompt.txt",
+        "tied-bf16",
+        BatchShape { prompt: 70, spans: 1, parts: [0, 1], ..BatchShape::default() },
+        1,
+    );
+}
+
+#[test]
+fn decode_steps_of_models_without_gates_or_norms_are_as_listed() {
+    check_listing("decode_qwen3.txt", "qwen3-tied", decode(1, 10), 1);
+    check_listing("decode_llama.txt", "llama-scaled", decode(1, 10), 1);
 }

@@ -1,7 +1,7 @@
 //! Every shader and variant goes through naga to Metal's, DirectX's and Vulkan's languages: that is how machines that are not
 //! at hand are held.
 
-use loquent::checkpoint::{AttentionConfig, DeltaNetConfig, ElementType};
+use loquent::checkpoint::{AttentionConfig, DeltaNetConfig, ElementType, RopeConfig};
 use loquent::gpu::shader::Access;
 use loquent::gpu::variant::{Outcome, Reduction, Variant};
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
@@ -34,9 +34,16 @@ fn variants() -> Vec<Variant> {
         variants.extend(rules);
         variants.push(Variant::causal_conv(&net));
     }
-    for (heads, kv_heads, head_dim, rotary_dim) in [(8, 2, 256, 64), (4, 2, 20, 4), (3, 1, 300, 20)] {
-        let attention =
-            AttentionConfig { num_heads: heads, num_kv_heads: kv_heads, head_dim, rotary_dim, rope_theta: 1e7 };
+    for (num_heads, num_kv_heads, head_dim, rotary_dim, output_gate, qk_norm) in [
+        (8, 2, 256, 64, true, true),
+        (4, 2, 20, 4, true, true),
+        (3, 1, 300, 20, true, true),
+        (16, 8, 128, 128, false, true),
+        (32, 8, 64, 64, false, false),
+        (4, 2, 20, 4, true, false),
+    ] {
+        let rope = RopeConfig::unscaled(rotary_dim, 1e7);
+        let attention = AttentionConfig { num_heads, num_kv_heads, head_dim, output_gate, qk_norm, rope };
         variants.push(Variant::append_kv(&attention));
         variants.push(Variant::combine(&attention));
         variants.extend([false, true].map(|appends| Variant::attend(&attention, appends)));

@@ -44,7 +44,7 @@ impl Held {
         }
         for attention in world.query::<&Attention<Cpu>>().iter(world) {
             held.matrices([&attention.q_proj, &attention.k_proj, &attention.v_proj, &attention.o_proj]);
-            held.vectors([&attention.q_norm, &attention.k_norm]);
+            held.vectors(attention.qk_norm.iter().flat_map(|norms| [&norms.q_norm, &norms.k_norm]));
         }
         for net in world.query::<&DeltaNet<Cpu>>().iter(world) {
             held.matrices([&net.in_proj_qkv, &net.in_proj_z, &net.in_proj_b, &net.in_proj_a, &net.out_proj]);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::command::{run, stdout};
 use crate::refusals::{assert_fails_with, assert_refused, with_element};
-use crate::tiny_checkpoint::{Stored, TinyCheckpoint, text_config};
+use crate::tiny_checkpoint::{Stored, TinyCheckpoint, llama_config, qwen3_config, text_config};
 use crate::{content, convert, entries, place};
 
 fn quarot(seed: u64) -> ConvertOptions {
@@ -84,6 +84,27 @@ fn by_default_codes_are_asymmetric_and_scales_are_searched_for() {
         let blocks = quantize(&weights, Encoding::Asymmetric, Search::LeastSquares).unwrap();
         let file = fs::read(out.join(format!("model_layers_1_mlp_{name}_proj_weight.q4"))).unwrap();
         assert!(file[36..] == *bytemuck::cast_slice::<Block, u8>(&blocks), "{name}");
+    }
+}
+
+#[test]
+fn norms_that_multiply_by_their_weight_become_ones_and_others_zeros() {
+    for (config, shift, one) in
+        [(text_config(), 1.0, 0u16), (qwen3_config(), 0.0, 0x3c00), (llama_config(), 0.0, 0x3c00)]
+    {
+        let tiny = TinyCheckpoint::with_config(config);
+        let (_folder, out) = place();
+        convert(tiny.path(), &out, quarot(5)).unwrap();
+        for name in ["norm", "layers_0_input_layernorm", "layers_1_post_attention_layernorm"] {
+            let file = fs::read(out.join(format!("model_{name}_weight.f16"))).unwrap();
+            assert!(file[28..] == *one.to_le_bytes().repeat(8), "{name}: {:?}", &file[28..]);
+        }
+        let norm = values(&tiny, "model.norm.weight");
+        let mut head = values(&tiny, "lm_head.weight");
+        head.iter_mut().zip(norm.iter().cycle()).for_each(|(weight, norm)| *weight *= shift + norm);
+        Rotation::new(5, 8).unwrap().rotate_rows(&mut head);
+        let blocks = quantize(&head, Encoding::Asymmetric, Search::LeastSquares).unwrap();
+        assert!(fs::read(out.join("lm_head_weight.q4")).unwrap()[36..] == *bytemuck::cast_slice::<Block, u8>(&blocks));
     }
 }
 

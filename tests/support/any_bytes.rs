@@ -22,11 +22,15 @@ pub fn config(bytes: &[u8]) -> usize {
     let config = checkpoint.config.clone();
     assert!(checkpoint.eos_token_ids().iter().all(|&id| (id as usize) < config.vocab_size));
     assert!(config.rms_norm_eps > 0.0 && config.rms_norm_eps.is_finite());
-    let (attention, net) = (&config.attention, &config.delta_net);
+    let attention = &config.attention;
     assert_eq!(attention.num_heads % attention.num_kv_heads, 0);
-    assert!(attention.rotary_dim.is_multiple_of(2) && (2..=attention.head_dim).contains(&attention.rotary_dim));
-    assert!(attention.rope_theta > 0.0 && attention.rope_theta.is_finite());
-    assert_eq!(net.num_value_heads % net.num_key_heads, 0);
+    let rope = &attention.rope;
+    assert!(rope.rotary_dim.is_multiple_of(2) && (2..=attention.head_dim).contains(&rope.rotary_dim));
+    assert!(rope.theta > 0.0 && rope.theta.is_finite());
+    let frequencies = rope.frequencies();
+    assert!(frequencies.inverse.iter().chain([&frequencies.attention_factor]).all(|number| number.is_finite()));
+    assert_eq!(frequencies.inverse.len(), rope.rotary_dim / 2);
+    assert!(config.delta_net.iter().all(|net| net.num_value_heads % net.num_key_heads == 0));
     shapes(&config).iter().filter(|(name, shape)| take(&mut checkpoint, name, shape).is_some()).count()
 }
 

@@ -184,6 +184,48 @@ pub(crate) fn text_config() -> Value {
     })
 }
 
+/// Qwen3's, which is as large.
+pub(crate) fn qwen3_config() -> Value {
+    json!({
+        "model_type": "qwen3",
+        "architectures": ["Qwen3ForCausalLM"],
+        "vocab_size": VOCAB_SIZE,
+        "hidden_size": 8,
+        "intermediate_size": 12,
+        "num_hidden_layers": 2,
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-6,
+        "max_position_embeddings": 64,
+        "tie_word_embeddings": false,
+        "attention_bias": false,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "rope_theta": 10000.0,
+        "rope_scaling": null,
+        "use_sliding_window": false,
+        "sliding_window": null,
+        "max_window_layers": 2,
+        "eos_token_id": 263,
+    })
+}
+
+/// Llama's, likewise.
+pub(crate) fn llama_config() -> Value {
+    let mut config = qwen3_config();
+    let fields = config.as_object_mut().unwrap();
+    fields.retain(|field, _| {
+        !["head_dim", "use_sliding_window", "sliding_window", "max_window_layers"].contains(&&**field)
+    });
+    fields.extend([
+        ("model_type".to_owned(), json!("llama")),
+        ("architectures".to_owned(), json!(["LlamaForCausalLM"])),
+        ("mlp_bias".to_owned(), json!(false)),
+        ("pretraining_tp".to_owned(), json!(1)),
+    ]);
+    config
+}
+
 /// Every tensor a configuration promises, by its name in the text model.
 pub(crate) fn shapes(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
     let hidden = config.hidden_size;
@@ -205,15 +247,18 @@ pub(crate) fn shapes(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
             LayerType::FullAttention => {
                 let attention = &config.attention;
                 let (heads, kv, dim) = (attention.num_heads, attention.num_kv_heads, attention.head_dim);
-                add("self_attn.q_proj.weight", vec![heads * 2 * dim, hidden]);
+                let queries = if attention.output_gate { 2 * heads } else { heads };
+                add("self_attn.q_proj.weight", vec![queries * dim, hidden]);
                 add("self_attn.k_proj.weight", vec![kv * dim, hidden]);
                 add("self_attn.v_proj.weight", vec![kv * dim, hidden]);
                 add("self_attn.o_proj.weight", vec![hidden, heads * dim]);
-                add("self_attn.q_norm.weight", vec![dim]);
-                add("self_attn.k_norm.weight", vec![dim]);
+                if attention.qk_norm {
+                    add("self_attn.q_norm.weight", vec![dim]);
+                    add("self_attn.k_norm.weight", vec![dim]);
+                }
             }
             LayerType::LinearAttention => {
-                let net = &config.delta_net;
+                let net = config.linear_attention();
                 add("linear_attn.in_proj_qkv.weight", vec![net.channels(), hidden]);
                 add("linear_attn.in_proj_z.weight", vec![net.value_dim(), hidden]);
                 add("linear_attn.in_proj_a.weight", vec![net.num_value_heads, hidden]);

@@ -2,7 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+mod dense;
+mod fields;
+mod llama;
+mod qwen3;
 mod qwen3_5;
+mod rope;
+mod unimplemented;
 
 use std::path::Path;
 
@@ -43,6 +49,12 @@ impl ModelConfig {
 
     fn parse(file: &Path, text: &str) -> Result<Told, CheckpointError> {
         let value = json::parse(file, text)?;
-        qwen3_5::read(Fields::of(file, &value)?)
+        let root = Fields::of(file, &value)?;
+        match root.text("model_type")? {
+            Some(llama::MODEL_TYPE) => llama::read(root),
+            Some(qwen3::MODEL_TYPE) => qwen3::read(root),
+            Some(qwen3_5::MODEL_TYPE | qwen3_5::TEXT_MODEL_TYPE) => qwen3_5::read(root),
+            _ => Err(root.error("model_type", "\"llama\", \"qwen3\", \"qwen3_5\" or \"qwen3_5_text\"")),
+        }
     }
 }

@@ -20,14 +20,14 @@ pub(super) fn mix(
 ) -> Result<Rows, ConvertError> {
     let DeltaNet { in_proj_qkv, in_proj_z, in_proj_b, in_proj_a, conv1d, a_log, dt_bias, norm: head_norm, out_proj } =
         weights_of;
-    let net = &config.delta_net;
+    let net = config.linear_attention();
     let qkv = weights.product(*in_proj_qkv, x)?;
     let z = weights.product(*in_proj_z, x)?;
     let b = weights.product(*in_proj_b, x)?;
     let a = weights.product(*in_proj_a, x)?;
     let qkv = convolved(&qkv, &weights.vector(*conv1d)?);
     let (a_log, dt_bias) = (weights.vector(*a_log)?, weights.vector(*dt_bias)?);
-    let norm_weight = weights.vector(*head_norm)?;
+    let norm_weight = weights.norm(*head_norm)?;
 
     let (key_dim, value_dim) = (net.key_head_dim, net.value_head_dim);
     let mut read = Rows::zeros(x.len(), net.value_dim());
@@ -49,7 +49,7 @@ pub(super) fn mix(
             }
             let mut out = recall(&state, &query);
             out.iter_mut().for_each(|out| *out /= (key_dim as f64).sqrt());
-            norm(&mut out, norm_weight.iter().copied(), f64::from(config.rms_norm_eps));
+            norm(&mut out, &norm_weight, f64::from(config.rms_norm_eps));
             let range = head * value_dim..(head + 1) * value_dim;
             let gates = &z.row(token)[range.clone()];
             let to = &mut read.values[token * net.value_dim()..][range];

@@ -1,4 +1,5 @@
-//! Qwen3.5's forward pass in double precision (transformers' models/qwen3_5), plainly: what a conversion is checked by.
+//! The forward pass in double precision (transformers' models/qwen3_5, models/qwen3 and models/llama), plainly: what a
+//! conversion is checked by.
 //! Weights are read piece by piece when they are needed, changed, and forgotten, so memory does not grow with the model.
 
 mod attention;
@@ -37,19 +38,19 @@ pub(super) fn logits(
     let mut residual = weights.embed(embed_tokens, tokens)?;
     for LayerParts { norms, mixer, mlp } in &layers {
         let LayerNorms { input_layernorm, post_attention_layernorm } = norms;
-        let normed = residual.normed(&weights.vector(*input_layernorm)?, eps);
+        let normed = residual.normed(&weights.norm(*input_layernorm)?, eps);
         residual.add(&match mixer {
             Mixer::DeltaNet(net) => delta_net::mix(&weights, config, net, &normed)?,
             Mixer::Attention(attention) => attention::mix(&weights, config, attention, &normed)?,
         });
-        let normed = residual.normed(&weights.vector(*post_attention_layernorm)?, eps);
+        let normed = residual.normed(&weights.norm(*post_attention_layernorm)?, eps);
         let Mlp { gate_proj, up_proj, down_proj } = mlp;
         let mut gate = weights.product(*gate_proj, &normed)?;
         let up = weights.product(*up_proj, &normed)?;
         gate.values.iter_mut().zip(&up.values).for_each(|(gate, up)| *gate = silu(*gate) * up);
         residual.add(&weights.product(*down_proj, &gate)?);
     }
-    let normed = residual.normed(&weights.vector(norm)?, eps);
+    let normed = residual.normed(&weights.norm(norm)?, eps);
     weights.product(lm_head.unwrap_or(embed_tokens), &normed)
 }
 

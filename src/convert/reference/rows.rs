@@ -34,10 +34,10 @@ impl Rows {
         self.values.iter_mut().zip(&other.values).for_each(|(to, from)| *to += from);
     }
 
-    /// Each row by its root mean square, times `1 + weight`.
+    /// Each row by its root mean square, times `weight`.
     pub(super) fn normed(&self, weight: &[f64], eps: f64) -> Self {
         let mut normed = self.clone();
-        normed.iter_mut().for_each(|row| norm(row, weight.iter().map(|weight| 1.0 + weight), eps));
+        normed.iter_mut().for_each(|row| norm(row, weight, eps));
         normed
     }
 
@@ -50,7 +50,7 @@ impl Rows {
 }
 
 /// Divides by the root mean square, and multiplies with `weight`.
-pub(super) fn norm(values: &mut [f64], weight: impl Iterator<Item = f64>, eps: f64) {
+pub(super) fn norm(values: &mut [f64], weight: &[f64], eps: f64) {
     let mean = dot(values, values) / values.len() as f64;
     let inverse = 1.0 / (mean + eps).sqrt();
     values.iter_mut().zip(weight).for_each(|(value, weight)| *value *= inverse * weight);

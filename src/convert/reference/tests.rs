@@ -12,7 +12,9 @@ use crate::checkpoint::Checkpoint;
 #[test]
 fn logits_are_those_of_transformers() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    for name in ["tied-bf16", "untied-odd-f32", "published-f16", "sharded-bf16", "mixed-old-rope", "published-untied"] {
+    const QWEN3_5: [&str; 6] =
+        ["tied-bf16", "untied-odd-f32", "published-f16", "sharded-bf16", "mixed-old-rope", "published-untied"];
+    for name in QWEN3_5.into_iter().chain(["qwen3-tied", "qwen3-yarn", "llama-scaled", "llama-linear"]) {
         let folder = fixtures.join(name);
         let model = Model::stored(&mut Checkpoint::open_weights(&folder).unwrap()).unwrap();
         let golden: Value = serde_json::from_slice(&fs::read(folder.join("golden.json")).unwrap()).unwrap();

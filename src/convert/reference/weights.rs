@@ -41,7 +41,18 @@ impl<'a, F: FnMut(ConvertProgress<'_>) -> ControlFlow<()> + Send> Weights<'a, F>
     pub(super) fn vector(&self, place: Place) -> Result<Vec<f64>, ConvertError> {
         let tensor = &self.tensors[place.0];
         let values = read_vector(&tensor.stored)?;
-        Ok(if matches!(tensor.change, Change::Clear) { vec![0.0; values.len()] } else { values })
+        Ok(if let Change::Fill(value) = tensor.change { vec![value; values.len()] } else { values })
+    }
+
+    /// What a norm multiplies by.
+    pub(super) fn norm(&self, place: Place) -> Result<Vec<f64>, ConvertError> {
+        let shift = match self.tensors[place.0].promised.role {
+            TensorRole::Vector(role) => role.norm_shift().unwrap_or_default(),
+            TensorRole::Matrix(_) => 0.0,
+        };
+        let mut weights = self.vector(place)?;
+        weights.iter_mut().for_each(|weight| *weight += shift);
+        Ok(weights)
     }
 
     /// The rows of the embedding that stand for `tokens`.

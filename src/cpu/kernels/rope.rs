@@ -1,8 +1,8 @@
 //! Rotary positions on the first dimensions of every head (`Qwen3_5TextRotaryEmbedding` and `apply_rotary_pos_emb` in
 //! transformers' models/qwen3_5). For text the three position grids of the source coincide.
 //!
-//! 1. `inverse[i] = 1 / base^(2i / rotary_dim)`, each step rounded to `f32`.
-//! 2. `angle = position * inverse[i]`, rounded to `f32`; its cosine and sine are exact to working precision.
+//! 1. `angle = position * inverse[i]`, rounded to `f32`; its cosine and sine are exact to working precision.
+//! 2. Both are multiplied by one factor, which is 1 unless frequencies are scaled.
 //! 3. Dimension `i` rotates with dimension `i + rotary_dim / 2`: `x cos - y sin` and `y cos + x sin`.
 //!
 //! The roundings matter: at position 262,144 a frequency that is off by one unit in the last place turns the fastest
@@ -17,6 +17,7 @@ use crate::tally;
 #[derive(Clone, Debug)]
 pub struct RopeTable {
     inverse: Vec<f32>,
+    factor: f32,
 }
 
 /// Cosines and sines of some positions, shared by all layers: `[rows, rotary_dim / 2]` each.
@@ -28,20 +29,10 @@ pub struct RopeAngles {
 }
 
 impl RopeTable {
-    /// The frequencies of `rotary_dim` dimensions for `rope_theta = base`.
-    ///
-    /// # Panics
-    ///
-    /// Where `rotary_dim` is odd.
+    /// That of these frequencies, one for each pair of rotary dimensions. Cosines and sines are multiplied by `factor`.
     #[must_use]
-    pub fn new(base: f64, rotary_dim: usize) -> Self {
-        assert!(rotary_dim.is_multiple_of(2), "{rotary_dim} rotary dimensions");
-        let inverse = (0..rotary_dim).step_by(2).map(|i| {
-            // PyTorch's power of a vector is as good as correctly rounded; the standard library's need not be in f32.
-            let exponent = f64::from(i as f32 / rotary_dim as f32);
-            1.0 / base.powf(exponent) as f32
-        });
-        Self { inverse: inverse.collect() }
+    pub fn new(inverse: Vec<f32>, factor: f32) -> Self {
+        Self { inverse, factor }
     }
 
     /// The angles of one position for each row, made once for all layers.
@@ -53,8 +44,8 @@ impl RopeTable {
         for &position in positions {
             for inverse in &self.inverse {
                 let (sin, cos) = f64::from(position as f32 * inverse).sin_cos();
-                angles.cos.push(cos as f32);
-                angles.sin.push(sin as f32);
+                angles.cos.push(cos as f32 * self.factor);
+                angles.sin.push(sin as f32 * self.factor);
             }
         }
         angles
@@ -116,20 +107,11 @@ mod tests {
     use super::*;
     use crate::cpu::kernels::testing::{assert_close, assert_same_bits, noise, on_threads};
 
-    /// The bits that PyTorch 2 computes for `1 / (1e7 ** (arange(0, 64, 2) / 64))`.
-    #[test]
-    fn frequencies_have_the_bits_of_the_source() {
-        let table = RopeTable::new(1e7, 64);
-        let bits: Vec<u32> = table.inverse.iter().map(|x| x.to_bits()).collect();
-        assert_eq!(bits, SOURCE_BITS);
+    /// Frequencies that fall as those of models do.
+    fn table(base: f32, rotary_dim: usize) -> RopeTable {
+        let inverse = (0..rotary_dim).step_by(2).map(|i| base.powf(-(i as f32) / rotary_dim as f32));
+        RopeTable::new(inverse.collect(), 1.0)
     }
-
-    const SOURCE_BITS: [u32; 32] = [
-        0x3f800000, 0x3f1ab32b, 0x3ebaf81b, 0x3e61f835, 0x3e088d77, 0x3da50956, 0x3d47763f, 0x3cf11177, 0x3c91ad39,
-        0x3c301052, 0x3bd4ca15, 0x3b80967d, 0x3b1b690d, 0x3abbd3ed, 0x3a6301e2, 0x3a092e02, 0x39a5cb60, 0x394860c1,
-        0x38f22ce2, 0x3892587e, 0x3830df52, 0x37d5c441, 0x37812dab, 0x371c1fc4, 0x36bcb0c1, 0x36640cc6, 0x3609cf4a,
-        0x35a68e4c, 0x35494c57, 0x34f3499d, 0x3493048e, 0x3431af44,
-    ];
 
     proptest! {
         #[test]
@@ -138,7 +120,7 @@ mod tests {
             start in 0..262_144_u32, seed: u64,
         ) {
             let head_dim = 2 * half + rest;
-            let table = RopeTable::new(1e6, 2 * half);
+            let table = table(1e6, 2 * half);
             let positions: Vec<u32> = (start..).take(rows).collect();
             let x = noise(seed, rows * heads * head_dim);
             let mut exact: Vec<f64> = x.iter().map(|&x| x.into()).collect();
@@ -168,7 +150,7 @@ mod tests {
     fn threads_and_splits_change_nothing() {
         let (rows, heads, head_dim) = (50, 8, 256);
         let x = noise(3, rows * heads * head_dim);
-        let table = RopeTable::new(1e7, 64);
+        let table = table(1e7, 64);
         let whole = |threads| {
             let mut out = x.clone();
             let positions: Vec<u32> = (100..).take(rows).collect();
@@ -182,5 +164,14 @@ mod tests {
             rope(Isa::widest(), part, heads, head_dim, &table.angles(&[100 + row as u32]));
         }
         assert_same_bits(&parts, &one);
+    }
+
+    #[test]
+    fn cosines_and_sines_are_multiplied_by_the_factor() {
+        let plain = table(1e4, 8);
+        let scaled = RopeTable { factor: 1.25, ..plain.clone() };
+        let [plain, scaled] = [plain, scaled].map(|table| table.angles(&[0, 7]).row(1).concat());
+        let expected: Vec<f32> = plain.iter().map(|value| value * 1.25).collect();
+        assert_same_bits(&scaled, &expected);
     }
 }

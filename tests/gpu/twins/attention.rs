@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use loquent::checkpoint::AttentionConfig;
+use loquent::checkpoint::{AttentionConfig, RopeConfig};
 use loquent::cpu::kernels::{self, AttendShape, RopeTable};
 use loquent::cpu::{Isa, KvBlock};
 use loquent::gpu::GpuContext;
@@ -22,9 +22,20 @@ const MOST_PARTS: usize = 32;
 /// Weights of keys are exponentials, whose errors grow with the size of what goes in: some last places of single precision.
 const BOUND: f64 = 1e-11;
 
-/// Query heads, heads of keys, their dimensions and those that turn: groups of 1 to 4; odd, and more than there are threads.
-const SHAPES: [(usize, usize, usize, usize); 5] =
-    [(4, 2, 20, 4), (2, 2, 64, 64), (3, 1, 300, 20), (4, 1, 7, 2), (4, 1, 256, 64)];
+/// Query heads, heads of keys, their dimensions and those that turn; whether there are gates, and norms.
+type Shape = (usize, usize, usize, usize, bool, bool);
+
+/// Groups of 1 to 4; odd, and more than there are threads; with and without what families leave out.
+const SHAPES: [Shape; 8] = [
+    (4, 2, 20, 4, true, true),
+    (2, 2, 64, 64, true, true),
+    (3, 1, 300, 20, true, true),
+    (4, 1, 7, 2, true, true),
+    (4, 1, 256, 64, true, true),
+    (4, 2, 24, 24, false, true),
+    (3, 1, 32, 32, false, false),
+    (2, 1, 20, 4, true, false),
+];
 
 /// A layer.
 struct Layers {
@@ -59,16 +70,21 @@ struct Batch {
     out: Vec<f32>,
 }
 
+/// Elements of a projected row.
+fn projected_width(config: &AttentionConfig) -> usize {
+    config.projected_query_dim() + 2 * config.key_dim()
+}
+
 impl Batch {
     fn new(
-        (heads, kv_heads, head_dim, rotary_dim): (usize, usize, usize, usize),
+        (num_heads, num_kv_heads, head_dim, rotary_dim, output_gate, qk_norm): Shape,
         sequences: &[Sequence],
         seed: u64,
     ) -> Self {
-        let config =
-            AttentionConfig { num_heads: heads, num_kv_heads: kv_heads, head_dim, rotary_dim, rope_theta: 1e4 };
+        let rope = RopeConfig::unscaled(rotary_dim, 1e4);
+        let config = AttentionConfig { num_heads, num_kv_heads, head_dim, output_gate, qk_norm, rope };
         let layer = Layers { q_norm: noise(seed ^ 1, head_dim), k_norm: noise(seed ^ 2, head_dim), config };
-        let width = 2 * (heads + kv_heads) * head_dim;
+        let width = projected_width(&layer.config);
         let stride = stride(width) + 32;
         let mut vectors = vec![poison(); 3];
         vectors.extend(&layer.q_norm);
@@ -93,9 +109,11 @@ impl Batch {
     }
 
     fn fill(&mut self, sequences: &[Sequence], seed: u64) {
-        let AttentionConfig { num_heads: heads, num_kv_heads: kv_heads, head_dim, rotary_dim, .. } = self.layer.config;
-        let rope = RopeTable::new(self.layer.config.rope_theta, rotary_dim);
-        let kv_width = kv_heads * head_dim;
+        let config = &self.layer.config;
+        let AttentionConfig { num_heads: heads, num_kv_heads: kv_heads, head_dim, output_gate, qk_norm, .. } = *config;
+        let rope = RopeTable::new(config.rope.frequencies().inverse, 1.0);
+        let (rotary_dim, query_dim, kv_width) =
+            (config.rope.rotary_dim, config.projected_query_dim(), config.key_dim());
         let blocks: usize = sequences.iter().map(|sequence| (sequence.before + sequence.rows).div_ceil(BLOCK)).sum();
         // A block is left over; those of a sequence go down and up again.
         let mut free: Vec<u32> = (0..=blocks as u32).collect();
@@ -121,20 +139,22 @@ impl Batch {
             let mut gates = Vec::new();
             let mut new_keys = Vec::new();
             for (index, &position) in positions.iter().enumerate() {
-                let mut row = noise(seed ^ (5 + u64::from(position) * 64), 2 * (heads + kv_heads) * head_dim);
+                let mut row = noise(seed ^ (5 + u64::from(position) * 64), projected_width(config));
                 row.iter_mut().for_each(|x| *x *= 4.0);
-                for head in row[..2 * heads * head_dim].chunks(2 * head_dim) {
+                for head in row[..query_dim].chunks(query_dim / heads) {
                     queries.extend(&head[..head_dim]);
                     gates.extend(&head[head_dim..]);
                 }
-                new_keys.extend(&row[2 * heads * head_dim..][..kv_width]);
+                new_keys.extend(&row[query_dim..][..kv_width]);
                 self.projected.extend(&row);
                 self.projected.resize(self.projected.len() + self.stride - row.len(), poison());
                 table.rows.push([POISON, position, span]);
                 table.angles.extend(angles.row(index).concat());
             }
-            kernels::rms_norm_in_place(Isa::SCALAR, &mut queries, &self.layer.q_norm, EPS);
-            kernels::rms_norm_in_place(Isa::SCALAR, &mut new_keys, &self.layer.k_norm, EPS);
+            if qk_norm {
+                kernels::rms_norm_in_place(Isa::SCALAR, &mut queries, &self.layer.q_norm, EPS);
+                kernels::rms_norm_in_place(Isa::SCALAR, &mut new_keys, &self.layer.k_norm, EPS);
+            }
             kernels::rope(Isa::SCALAR, &mut queries, heads, head_dim, &angles);
             kernels::rope(Isa::SCALAR, &mut new_keys, kv_heads, head_dim, &angles);
             for position in 0..total {
@@ -146,7 +166,7 @@ impl Batch {
                 let value = match new {
                     Some(_) => {
                         let first = self.projected.len() - (total - position) * self.stride;
-                        &self.projected[first + 2 * heads * head_dim + kv_width..]
+                        &self.projected[first + query_dim + kv_width..]
                     }
                     None => &values[position * kv_width..],
                 };
@@ -169,7 +189,9 @@ impl Batch {
             let mut out = vec![0.0; queries.len()];
             let shape = AttendShape { heads, kv_heads, head_dim };
             kernels::attend(Isa::SCALAR, shape, &queries, &cached, sequence.before, &mut out);
-            kernels::sigmoid_gate(Isa::SCALAR, &mut out, head_dim, &gates, head_dim);
+            if output_gate {
+                kernels::sigmoid_gate(Isa::SCALAR, &mut out, head_dim, &gates, head_dim);
+            }
             self.out.extend(out);
             of_spans.push(taken);
         }

@@ -1,0 +1,140 @@
+//! Qwen3.5: dimensions that are known to fit together. What the forward pass does not implement is refused here, not
+//! guessed at; fields that change nothing are ignored.
+
+#![forbid(unsafe_code)]
+
+use serde_json::json;
+
+use super::fields::{
+    DIMENSION, LAYERS, POSITIONS, VOCABULARY, check_multiple, layer_types as listed_layer_types, refuse_nested,
+    rms_norm_eps, rotation_seed,
+};
+use super::rope::{self, Rope};
+use super::unimplemented;
+use crate::checkpoint::config::{AttentionConfig, DeltaNetConfig, LayerType, Layout, ModelConfig, NormWeight, Told};
+use crate::checkpoint::error::CheckpointError;
+use crate::checkpoint::json::{Fields, describe};
+
+/// With a vision tower beside the text model.
+pub(super) const MODEL_TYPE: &str = "qwen3_5";
+pub(super) const TEXT_MODEL_TYPE: &str = "qwen3_5_text";
+
+/// Reads the outermost object of a file.
+pub(super) fn read(root: Fields<'_>) -> Result<Told, CheckpointError> {
+    let layout = layout(root)?;
+    let fields = match layout {
+        Layout::TextOnly => root,
+        Layout::Multimodal => {
+            root.object("text_config")?.ok_or_else(|| root.error("text_config", "the text model's fields"))?
+        }
+    };
+    refuse(root, fields)?;
+
+    let vocab_size = fields.required_integer("vocab_size", &VOCABULARY)?;
+    let eos = match fields.token_ids("eos_token_id", vocab_size)? {
+        Some(ids) => Some(ids),
+        None => root.token_ids("eos_token_id", vocab_size)?,
+    };
+    let tied = match root.flag("tie_word_embeddings")? {
+        Some(tied) => tied,
+        None => fields.flag("tie_word_embeddings")?.unwrap_or(false),
+    };
+    let max_position_embeddings = fields.required_integer("max_position_embeddings", &POSITIONS)?;
+    let config = ModelConfig {
+        layout,
+        vocab_size,
+        hidden_size: fields.required_integer("hidden_size", &DIMENSION)?,
+        intermediate_size: fields.required_integer("intermediate_size", &DIMENSION)?,
+        layer_types: layer_types(fields)?,
+        rms_norm_eps: rms_norm_eps(fields)?,
+        norm_weight: NormWeight::LessOne,
+        tie_word_embeddings: tied,
+        max_position_embeddings,
+        attention: attention(fields, max_position_embeddings)?,
+        delta_net: Some(delta_net(fields)?),
+        eos_token_ids: eos.unwrap_or_default(),
+        rotation_seed: rotation_seed(root, fields)?,
+    };
+    let mut warnings = unimplemented::without_effect(
+        fields,
+        &[
+            ("use_sliding_window", vec![json!(false)]),
+            ("mlp_bias", vec![json!(false)]),
+            ("use_qk_norm", vec![json!(true)]),
+            ("qk_norm", vec![json!(true)]),
+        ],
+    );
+    warnings.extend(rope::without_effect(root, fields, &config.attention.rope));
+    Ok(Told { config, warnings })
+}
+
+/// What a model of this family would compute otherwise than we do.
+fn refuse(root: Fields<'_>, text: Fields<'_>) -> Result<(), CheckpointError> {
+    /// The whole model with its head, the text model with its head, and either as it is saved without.
+    const ARCHITECTURES: [&str; 4] =
+        ["Qwen3_5ForConditionalGeneration", "Qwen3_5ForCausalLM", "Qwen3_5Model", "Qwen3_5TextModel"];
+    unimplemented::refuse_architectures(root, &ARCHITECTURES)?;
+    let own = [("output_gate_type", unimplemented::silu()), ("attn_output_gate", vec![json!(true)])];
+    unimplemented::refuse_settings(text, &own)?;
+    unimplemented::refuse_quantised(root)?;
+    unimplemented::refuse_quantised(text)
+}
+
+fn layout(root: Fields<'_>) -> Result<Layout, CheckpointError> {
+    if root.text("model_type")? == Some(TEXT_MODEL_TYPE) {
+        refuse_nested(root, TEXT_MODEL_TYPE)?;
+        return Ok(Layout::TextOnly);
+    }
+    let Some(fields) = root.object("text_config")? else { return Ok(Layout::Multimodal) };
+    match fields.text("model_type")? {
+        None | Some(TEXT_MODEL_TYPE) => Ok(Layout::Multimodal),
+        Some(_) => Err(fields.error("model_type", format!("{TEXT_MODEL_TYPE:?}"))),
+    }
+}
+
+fn layer_types(fields: Fields<'_>) -> Result<Vec<LayerType>, CheckpointError> {
+    let count = fields.required_integer("num_hidden_layers", &LAYERS)?;
+    let interval = fields.integer("full_attention_interval", &DIMENSION)?;
+    let every = |interval: usize| -> Vec<LayerType> {
+        let full = |layer: usize| (layer + 1).is_multiple_of(interval);
+        (0..count)
+            .map(|layer| if full(layer) { LayerType::FullAttention } else { LayerType::LinearAttention })
+            .collect()
+    };
+    let known = [("linear_attention", LayerType::LinearAttention), ("full_attention", LayerType::FullAttention)];
+    let Some(types) = listed_layer_types(fields, count, &known)? else {
+        return Ok(every(interval.unwrap_or(4)));
+    };
+    if let Some(interval) = interval
+        && let Some(layer) = every(interval).iter().zip(&types).position(|(expected, found)| expected != found)
+    {
+        let expected = format!("what full_attention_interval = {interval} says for layer {layer}");
+        let names = fields.array("layer_types")?.unwrap_or_default();
+        return Err(fields.error_found("layer_types", expected, describe(names.get(layer))));
+    }
+    Ok(types)
+}
+
+fn attention(fields: Fields<'_>, max_position_embeddings: usize) -> Result<AttentionConfig, CheckpointError> {
+    let num_heads = fields.required_integer("num_attention_heads", &DIMENSION)?;
+    let num_kv_heads = fields.required_integer("num_key_value_heads", &DIMENSION)?;
+    let head_dim = fields.required_integer("head_dim", &DIMENSION)?;
+    check_multiple(fields, ("num_attention_heads", num_heads), ("num_key_value_heads", num_kv_heads))?;
+    let rope = Rope { head_dim, max_position_embeddings, theta: None, partial_rotary_factor: Some(0.25) };
+    let rope = rope::read(fields, &rope)?;
+    Ok(AttentionConfig { num_heads, num_kv_heads, head_dim, output_gate: true, qk_norm: true, rope })
+}
+
+fn delta_net(fields: Fields<'_>) -> Result<DeltaNetConfig, CheckpointError> {
+    let size = |field| fields.required_integer(field, &DIMENSION);
+    let net = DeltaNetConfig {
+        num_key_heads: size("linear_num_key_heads")?,
+        num_value_heads: size("linear_num_value_heads")?,
+        key_head_dim: size("linear_key_head_dim")?,
+        value_head_dim: size("linear_value_head_dim")?,
+        conv_kernel: size("linear_conv_kernel_dim")?,
+    };
+    let values = ("linear_num_value_heads", net.num_value_heads);
+    check_multiple(fields, values, ("linear_num_key_heads", net.num_key_heads))?;
+    Ok(net)
+}

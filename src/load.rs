@@ -55,7 +55,7 @@ pub struct LoadOptions {
     pub threads: usize,
     /// The instruction set; by default the widest that this machine has.
     pub isa: Isa,
-    /// How weights of four bits are multiplied.
+    /// How weights in blocks are multiplied.
     pub numerics: Numerics,
     /// A device that the host has opened, to compute on.
     #[cfg(feature = "gpu")]
@@ -233,7 +233,7 @@ impl LoadedModel {
         }
     }
 
-    /// How it computes in fact: without weights of four bits, there is nothing to make fast.
+    /// How it computes in fact: without weights in blocks, there is nothing to make fast.
     #[must_use]
     pub fn numerics(&self) -> Numerics {
         self.form.numerics()

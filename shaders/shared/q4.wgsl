@@ -18,13 +18,3 @@ fn quad(block: Block, part: u32) -> vec4<f32> {
     let word = words[part / 2u] >> (16u * (part % 2u));
     return vec4<f32>(vec4<u32>(word, word >> 4u, word >> 8u, word >> 12u) & vec4<u32>(15u));
 }
-
-// The product of a block with inputs, from that of its codes and the sum of the inputs.
-fn weigh(block: Block, product: f32, sum: f32) -> f32 {
-    return fma(block.scale, product, block.bias * sum);
-}
-
-// Weights 4 * part to 4 * part + 3 as they are. The product is exact, so this rounds once, as on the CPU.
-fn weights(block: Block, part: u32) -> vec4<f32> {
-    return fma(quad(block, part), vec4<f32>(block.scale), vec4<f32>(block.bias));
-}

@@ -15,14 +15,13 @@ use super::error::CheckpointError;
 use super::found::Entry;
 use super::source::open_regular;
 use super::tensor::ElementType;
+use crate::quant::Blocks;
 
 /// A tensor that has the shape it must have and a type we read, and where it lies. Its elements were not looked at.
 #[derive(Clone, Debug)]
 pub struct StoredTensor {
     name: String,
     element: ElementType,
-    /// Bytes of an element.
-    element_size: usize,
     shape: Vec<usize>,
     file: PathBuf,
     /// Of the first element, in bytes from the beginning of the file.
@@ -44,15 +43,9 @@ impl Checkpoint {
             }
         };
         let element = entry.element(shape)?;
-        let element_size = match element {
-            ElementType::F32 => 4,
-            ElementType::F16 | ElementType::Bf16 => 2,
-            ElementType::Q4 => unreachable!("there are no blocks in a safetensors file"),
-        };
         Ok(StoredTensor {
             name: entry.name.clone(),
             element,
-            element_size,
             shape: shape.to_vec(),
             file: entry.file.clone(),
             offset: entry.offset,
@@ -92,16 +85,17 @@ impl StoredTensor {
         self.shape.iter().product()
     }
 
-    /// The bytes of one element.
+    /// How many elements may be read at once so that they take no more than `bytes`: a power of two, and whole blocks.
     #[must_use]
-    pub fn element_size(&self) -> usize {
-        self.element_size
+    pub fn elements_in(&self, bytes: usize) -> usize {
+        let blocks = (bytes / self.element.block_size()).max(1);
+        self.element.block_len() << blocks.ilog2()
     }
 
     /// The bytes of all elements.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.len() * self.element_size
+        size_of_elements(self.element, self.len())
     }
 
     /// Opens its file, to read it from its first element on.
@@ -118,22 +112,23 @@ impl StoredTensor {
     /// As [`StoredTensor::open`].
     ///
     /// # Panics
-    /// If there are not so many elements.
+    /// If there are not so many elements, or it lies within a block.
     pub fn open_at(&self, first: usize) -> Result<TensorReader, CheckpointError> {
         assert!(first <= self.len(), "element {first} of {}", self.len());
+        assert!(first.is_multiple_of(self.element.block_len()), "element {first}, within a block");
         let io = |action| move |source| CheckpointError::Io { file: self.file.clone(), action, source };
         let Some((mut file, _)) = open_regular(&self.file)? else {
             return Err(CheckpointError::file(&self.file, "the checkpoint's weights", "no such file"));
         };
-        file.seek(SeekFrom::Start(self.offset + (first * self.element_size) as u64)).map_err(io("read"))?;
-        Ok(TensorReader {
-            path: self.file.clone(),
-            file,
-            element: self.element,
-            element_size: self.element_size,
-            left: self.len() - first,
-        })
+        let before = size_of_elements(self.element, first) as u64;
+        file.seek(SeekFrom::Start(self.offset + before)).map_err(io("read"))?;
+        Ok(TensorReader { path: self.file.clone(), file, element: self.element, left: self.len() - first })
     }
+}
+
+/// The bytes of `count` elements of a tensor, which lies in a file and so can be counted.
+fn size_of_elements(element: ElementType, count: usize) -> usize {
+    count.div_ceil(element.block_len()) * element.block_size()
 }
 
 /// Reads one tensor from its first element to its last.
@@ -142,20 +137,20 @@ pub struct TensorReader {
     path: PathBuf,
     file: File,
     element: ElementType,
-    element_size: usize,
     /// Elements that were not read yet.
     left: usize,
 }
 
 impl TensorReader {
-    /// Fills `piece` with the next elements, `most` or as many as are left; with none at the end.
+    /// Fills `piece` with the next elements, `most` or as many as are left; with none at the end. `most` must be whole
+    /// blocks.
     ///
     /// # Errors
     /// If the file cannot be read, or has become shorter since the checkpoint was opened.
     pub fn read(&mut self, piece: &mut Piece, most: usize) -> Result<(), CheckpointError> {
         let count = self.left.min(most);
-        (piece.element, piece.element_size) = (self.element, self.element_size);
-        let read = piece.bytes.read(&mut self.file, count * self.element_size);
+        (piece.element, piece.len) = (self.element, count);
+        let read = piece.bytes.read(&mut self.file, size_of_elements(self.element, count));
         read.map_err(|source| CheckpointError::Io { file: self.path.clone(), action: "read", source })?;
         self.left -= count;
         Ok(())
@@ -166,7 +161,7 @@ impl TensorReader {
 #[derive(Debug)]
 pub struct Piece {
     element: ElementType,
-    element_size: usize,
+    len: usize,
     bytes: AlignedBytes,
 }
 
@@ -179,6 +174,13 @@ pub enum Elements<'a> {
     F16(&'a [f16]),
     /// The upper halves of singles.
     Bf16(&'a [bf16]),
+    /// In blocks.
+    Blocks {
+        /// All blocks that the elements lie in.
+        blocks: Blocks<'a>,
+        /// How many elements there are.
+        len: usize,
+    },
 }
 
 impl Elements<'_> {
@@ -199,6 +201,14 @@ impl Elements<'_> {
             Self::Bf16(elements) => {
                 widen(&elements[range], out, |element| f32::from_bits(u32::from(element.to_bits()) << 16).into());
             }
+            Self::Blocks { blocks, .. } => {
+                let mut single = [0.0; 1 << 10];
+                for (index, out) in out.chunks_mut(single.len()).enumerate() {
+                    let single = &mut single[..out.len()];
+                    blocks.dequantize(first + (index << 10), single);
+                    widen(single, out, f64::from);
+                }
+            }
         }
     }
 
@@ -210,13 +220,14 @@ impl Elements<'_> {
             Self::F32(elements) => elements.len(),
             Self::F16(elements) => elements.len(),
             Self::Bf16(elements) => elements.len(),
+            Self::Blocks { len, .. } => *len,
         }
     }
 }
 
 impl Default for Piece {
     fn default() -> Self {
-        Self { element: ElementType::F32, element_size: 4, bytes: AlignedBytes::default() }
+        Self { element: ElementType::F32, len: 0, bytes: AlignedBytes::default() }
     }
 }
 
@@ -225,18 +236,20 @@ impl Piece {
     #[must_use]
     pub fn elements(&self) -> Elements<'_> {
         let bytes = self.bytes.as_ref();
+        if let Some(blocks) = self.element.blocks(bytes) {
+            return Elements::Blocks { blocks, len: self.len };
+        }
         match self.element {
-            ElementType::F32 => Elements::F32(bytemuck::cast_slice(bytes)),
             ElementType::F16 => Elements::F16(bytemuck::cast_slice(bytes)),
             ElementType::Bf16 => Elements::Bf16(bytemuck::cast_slice(bytes)),
-            ElementType::Q4 => unreachable!("there are no blocks in a safetensors file"),
+            _ => Elements::F32(bytemuck::cast_slice(bytes)),
         }
     }
 
     /// The number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.size() / self.element_size
+        self.len
     }
 
     /// The bytes of these elements.
@@ -249,5 +262,44 @@ impl Piece {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.size() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::checkpoint::Tensor;
+    use crate::quant::ggml::testing::AnyBlocks;
+
+    #[test]
+    fn blocks_are_read_in_pieces_from_any_block_on() {
+        let (blocks, element, shape) = (AnyBlocks::random(5, 1, 4096), ElementType::Q6K, vec![4, 1024]);
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&[7; 32]).unwrap();
+        file.write_all(blocks.bytes()).unwrap();
+        let stored =
+            StoredTensor { name: "t".into(), element, shape: shape.clone(), file: file.path().into(), offset: 32 };
+        assert_eq!(stored.size(), blocks.bytes().len());
+        assert_eq!([1, 210, 1000].map(|bytes| stored.elements_in(bytes)), [256, 256, 1024]);
+
+        let exact = Tensor::new("t", element, shape, blocks.bytes().to_vec().into()).unwrap().to_f32();
+        for first in [0, 512] {
+            let (mut reader, mut piece, mut at) = (stored.open_at(first).unwrap(), Piece::default(), first);
+            loop {
+                reader.read(&mut piece, 768).unwrap();
+                if piece.is_empty() {
+                    break;
+                }
+                assert_eq!((piece.len(), piece.size()), (768.min(4096 - at), piece.len() / 256 * 210));
+                let mut values = vec![0.0; piece.len() - 5];
+                piece.elements().read(5, &mut values);
+                let expected: Vec<f64> = exact[at + 5..at + piece.len()].iter().copied().map(f64::from).collect();
+                assert_eq!(values, expected);
+                at += piece.len();
+            }
+            assert_eq!(at, 4096);
+        }
     }
 }

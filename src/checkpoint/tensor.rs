@@ -10,7 +10,8 @@ use half::{bf16, f16};
 
 use super::aligned::AlignedBytes;
 use super::error::CheckpointError;
-use crate::quant::{BLOCK_LEN, Block, Weight, dequantize};
+use crate::quant::ggml::{BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5K, BlockQ6K, BlockQ8_0, QK_K};
+use crate::quant::{BLOCK_LEN, Block, Blocks, Weight};
 
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints are little-endian and read in place: big-endian machines are not supported");
@@ -27,41 +28,98 @@ pub enum ElementType {
     F16,
     /// The upper half of a single: 8 bits of exponent, 7 of fraction.
     Bf16,
-    /// Four bits each, in [`Block`]s over the flat tensor.
+    /// Four bits each, in [`Block`]s over the flat tensor, the last of which need not be full.
     Q4,
+    /// Eight bits each, in [`BlockQ8_0`]s, of which rows are a whole number, as of all that follow.
+    Q8_0,
+    /// Four bits each, in [`BlockQ4_0`]s.
+    Q4_0,
+    /// Four bits each, in [`BlockQ4_1`]s.
+    Q4_1,
+    /// Four bits each, in [`BlockQ4K`]s.
+    Q4K,
+    /// Five bits each, in [`BlockQ5K`]s.
+    Q5K,
+    /// Six bits each, in [`BlockQ6K`]s.
+    Q6K,
 }
 
 impl ElementType {
-    /// The bytes that `count` elements take, if they can be counted.
+    /// Elements that are only stored together: 1, unless they are blocks.
+    #[must_use]
+    pub const fn block_len(self) -> usize {
+        match self {
+            Self::F32 | Self::F16 | Self::Bf16 => 1,
+            Self::Q4 | Self::Q8_0 | Self::Q4_0 | Self::Q4_1 => BLOCK_LEN,
+            Self::Q4K | Self::Q5K | Self::Q6K => QK_K,
+        }
+    }
+
+    /// The bytes of so many elements.
+    #[must_use]
+    pub const fn block_size(self) -> usize {
+        match self {
+            Self::F32 => size_of::<f32>(),
+            Self::F16 | Self::Bf16 => size_of::<f16>(),
+            Self::Q4 => size_of::<Block>(),
+            Self::Q8_0 => size_of::<BlockQ8_0>(),
+            Self::Q4_0 => size_of::<BlockQ4_0>(),
+            Self::Q4_1 => size_of::<BlockQ4_1>(),
+            Self::Q4K => size_of::<BlockQ4K>(),
+            Self::Q5K => size_of::<BlockQ5K>(),
+            Self::Q6K => size_of::<BlockQ6K>(),
+        }
+    }
+
+    /// The bytes that `count` elements take, if they can be counted. The last block need not be full.
     #[must_use]
     pub const fn bytes_for(self, count: usize) -> Option<usize> {
-        match self {
-            Self::F32 => count.checked_mul(4),
-            Self::F16 | Self::Bf16 => count.checked_mul(2),
-            Self::Q4 => count.div_ceil(BLOCK_LEN).checked_mul(size_of::<Block>()),
-        }
+        count.div_ceil(self.block_len()).checked_mul(self.block_size())
+    }
+
+    /// Whether a tensor of this shape can be stored so: in ggml's types, a row is whole blocks.
+    #[must_use]
+    pub fn can_store(self, shape: &[usize]) -> bool {
+        self == Self::Q4 || shape.last().copied().unwrap_or(1).is_multiple_of(self.block_len())
+    }
+
+    /// The blocks that `bytes` are, if they are blocks. Panics if they are not aligned, or not whole blocks.
+    pub(crate) fn blocks(self, bytes: &[u8]) -> Option<Blocks<'_>> {
+        Some(match self {
+            Self::F32 | Self::F16 | Self::Bf16 => return None,
+            Self::Q4 => Blocks::Q4(bytemuck::cast_slice(bytes)),
+            Self::Q8_0 => Blocks::Q8_0(bytemuck::cast_slice(bytes)),
+            Self::Q4_0 => Blocks::Q4_0(bytemuck::cast_slice(bytes)),
+            Self::Q4_1 => Blocks::Q4_1(bytemuck::cast_slice(bytes)),
+            Self::Q4K => Blocks::Q4K(bytemuck::cast_slice(bytes)),
+            Self::Q5K => Blocks::Q5K(bytemuck::cast_slice(bytes)),
+            Self::Q6K => Blocks::Q6K(bytemuck::cast_slice(bytes)),
+        })
     }
 
     /// Writes the elements from flat index `first` on in single precision, as many as `out` holds; exact. Panics if there
     /// are not so many, or if `bytes` are not aligned.
     pub(crate) fn widen(self, bytes: &[u8], first: usize, out: &mut [f32]) {
+        if let Some(blocks) = self.blocks(bytes) {
+            return blocks.dequantize(first, out);
+        }
         match self {
-            Self::F32 => out.copy_from_slice(&bytemuck::cast_slice(bytes)[first..first + out.len()]),
             Self::F16 => f16::widen(&bytemuck::cast_slice(bytes)[first..first + out.len()], out),
             Self::Bf16 => bf16::widen(&bytemuck::cast_slice(bytes)[first..first + out.len()], out),
-            Self::Q4 => dequantize(bytemuck::cast_slice(bytes), first, out),
+            _ => out.copy_from_slice(&bytemuck::cast_slice(bytes)[first..first + out.len()]),
         }
     }
 
     /// What the bytes' address must be divisible by.
     const fn alignment(self) -> usize {
         match self {
-            Self::F32 => 4,
-            Self::F16 | Self::Bf16 | Self::Q4 => 2,
+            Self::F32 => align_of::<f32>(),
+            _ => align_of::<f16>(),
         }
     }
 }
 
+/// The types' names in files.
 impl fmt::Display for ElementType {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -69,6 +127,12 @@ impl fmt::Display for ElementType {
             Self::F16 => "F16",
             Self::Bf16 => "BF16",
             Self::Q4 => "Q4",
+            Self::Q8_0 => "Q8_0",
+            Self::Q4_0 => "Q4_0",
+            Self::Q4_1 => "Q4_1",
+            Self::Q4K => "Q4_K",
+            Self::Q5K => "Q5_K",
+            Self::Q6K => "Q6_K",
         })
     }
 }
@@ -86,7 +150,8 @@ impl Tensor {
     /// A tensor of row-major, little-endian `bytes`. They are copied only if they are not aligned for `element`.
     ///
     /// # Errors
-    /// If the shape's product overflows or is not the number of elements in `bytes`.
+    /// If the shape's product overflows or is not the number of elements in `bytes`, or if a row is not whole blocks and
+    /// must be.
     pub fn new(
         name: impl Into<String>,
         element: ElementType,
@@ -94,6 +159,10 @@ impl Tensor {
         bytes: Bytes,
     ) -> Result<Self, CheckpointError> {
         let name = name.into();
+        if !element.can_store(&shape) {
+            let expected = format!("rows of whole blocks of {} for {element}", element.block_len());
+            return Err(CheckpointError::tensor(Path::new("memory"), &name, expected, format!("shape {shape:?}")));
+        }
         let count = shape.iter().try_fold(1usize, |count, &dimension| count.checked_mul(dimension));
         let size = count.and_then(|count| element.bytes_for(count));
         if size != Some(bytes.len()) {
@@ -147,10 +216,15 @@ impl Tensor {
         &self.bytes
     }
 
-    /// The blocks of a four-bit tensor.
+    /// The blocks of a tensor of our own four bits.
     #[must_use]
     pub fn blocks(&self) -> Option<&[Block]> {
         (self.element == ElementType::Q4).then(|| bytemuck::cast_slice(&self.bytes))
+    }
+
+    /// The blocks of a tensor in any type that has some.
+    pub(crate) fn any_blocks(&self) -> Option<Blocks<'_>> {
+        self.element.blocks(&self.bytes)
     }
 
     /// All elements in single precision; exact, whatever they are stored as.
@@ -201,6 +275,22 @@ mod tests {
         let odd_tensor = Tensor::new("t", ElementType::F32, vec![4], odd.clone()).unwrap();
         assert_eq!(odd_tensor.bytes().as_ptr().addr() % 4, 0);
         assert_eq!(odd_tensor.bytes(), &odd[..]);
+    }
+
+    #[test]
+    fn rows_are_whole_blocks_where_they_must_be() {
+        let refused = |element: ElementType, shape: &[usize]| {
+            let size = element.bytes_for(shape.iter().product()).unwrap();
+            let error = Tensor::new("t", element, shape.to_vec(), vec![0; size].into()).err();
+            error.map(|error| error.to_string())
+        };
+        for (element, len) in [(ElementType::Q8_0, 32), (ElementType::Q4_0, 32), (ElementType::Q6K, 256)] {
+            assert_eq!((element.block_len(), refused(element, &[3, 2 * len])), (len, None));
+            let error = refused(element, &[2, len / 2]).unwrap();
+            let expected = format!("rows of whole blocks of {len} for {element}, found shape [2, {}]", len / 2);
+            assert!(error.contains(&expected), "{error}");
+        }
+        assert_eq!(refused(ElementType::Q4, &[2, 16]), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::error::CheckpointError;
 use super::tensor::{ElementType, Tensor};
-use crate::quant::{BLOCK_LEN, Block};
+use crate::quant::{BLOCK_LEN, Block, Blocks, QuantBlock, with_blocks};
 
 impl Tensor {
     /// Refuses a value that is infinite or not a number, and a block that stands for no such values.
@@ -25,7 +25,7 @@ pub(super) struct Values<'a> {
     pub(super) element: ElementType,
     /// Of the whole tensor.
     pub(super) shape: &'a [usize],
-    /// The flat index of the first of these elements; in blocks, of 32.
+    /// The flat index of the first of these elements; of blocks, the first one's.
     pub(super) start: usize,
     /// Aligned for the element type.
     pub(super) bytes: &'a [u8],
@@ -34,33 +34,47 @@ pub(super) struct Values<'a> {
 impl Values<'_> {
     /// What was expected and what was found, if a value or a block is not as it must be.
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
-        Err(match self.element {
-            ElementType::F32 => {
-                let bits: &[u32] = bytemuck::cast_slice(self.bytes);
-                let has_bad = |chunk: &[u32]| has_all_ones_u32(chunk);
-                let Some(index) = first(bits, has_bad, |bits| !f32::from_bits(bits).is_finite()) else { return Ok(()) };
-                self.not_finite(index, f32::from_bits(bits[index]))
+        Err(match self.element.blocks(self.bytes) {
+            Some(Blocks::Q4(blocks)) => {
+                let Some(index) = first(blocks, has_unsound, |block| !block.is_sound()) else { return Ok(()) };
+                unsound(self.start / BLOCK_LEN + index, &blocks[index])
             }
+            Some(blocks) => return with_blocks!(blocks, blocks => self.check_scales(blocks)),
+            None => return self.check_numbers(),
+        })
+    }
+
+    fn check_numbers(&self) -> Result<(), (&'static str, String)> {
+        let (bad, value) = match self.element {
             ElementType::F16 => {
                 let bits: &[u16] = bytemuck::cast_slice(self.bytes);
                 let has_bad = |chunk: &[u16]| has_all_ones_u16(chunk, 0x7c00);
-                let Some(index) = first(bits, has_bad, |bits| !f16::from_bits(bits).is_finite()) else { return Ok(()) };
-                self.not_finite(index, f16::from_bits(bits[index]).to_f32())
+                let bad = first(bits, has_bad, |bits| !f16::from_bits(bits).is_finite());
+                (bad, bad.map(|index| f16::from_bits(bits[index]).to_f32()))
             }
             ElementType::Bf16 => {
                 let bits: &[u16] = bytemuck::cast_slice(self.bytes);
                 let has_bad = |chunk: &[u16]| has_all_ones_u16(chunk, 0x7f80);
-                let Some(index) = first(bits, has_bad, |bits| !bf16::from_bits(bits).is_finite()) else {
-                    return Ok(());
-                };
-                self.not_finite(index, bf16::from_bits(bits[index]).to_f32())
+                let bad = first(bits, has_bad, |bits| !bf16::from_bits(bits).is_finite());
+                (bad, bad.map(|index| bf16::from_bits(bits[index]).to_f32()))
             }
-            ElementType::Q4 => {
-                let blocks: &[Block] = bytemuck::cast_slice(self.bytes);
-                let Some(index) = first(blocks, has_unsound, |block| !block.is_sound()) else { return Ok(()) };
-                unsound(self.start / BLOCK_LEN + index, &blocks[index])
+            _ => {
+                let bits: &[u32] = bytemuck::cast_slice(self.bytes);
+                let bad = first(bits, has_all_ones_u32, |bits| !f32::from_bits(bits).is_finite());
+                (bad, bad.map(|index| f32::from_bits(bits[index])))
             }
-        })
+        };
+        match bad.zip(value) {
+            Some((index, value)) => Err(self.not_finite(index, value)),
+            None => Ok(()),
+        }
+    }
+
+    /// In ggml's types, only what codes are multiplied with can be wrong.
+    fn check_scales<B: QuantBlock>(&self, blocks: &[B]) -> Result<(), (&'static str, String)> {
+        let Some(index) = first(blocks, has_unsound, |block| !block.is_sound()) else { return Ok(()) };
+        let block = self.start / B::LEN + index;
+        Err(("finite scales", format!("others in block {block} (elements from {} on)", block * B::LEN)))
     }
 
     fn not_finite(&self, index: usize, value: f32) -> (&'static str, String) {
@@ -118,7 +132,7 @@ fn has_all_ones_u32(elements: &[u32]) -> bool {
     elements.iter().fold(0u32, |found, &bits| found | u32::from(bits & EXPONENT == EXPONENT)) != 0
 }
 
-fn has_unsound(blocks: &[Block]) -> bool {
+fn has_unsound<B: QuantBlock>(blocks: &[B]) -> bool {
     blocks.iter().fold(false, |found, block| found | !block.is_sound())
 }
 
@@ -172,5 +186,35 @@ mod tests {
             }
         }
         assert_eq!(message(ElementType::Q4, &[64], bytemuck::cast_slice(&[sound; 2])), None);
+    }
+
+    #[test]
+    fn scales_that_are_not_finite_are_found_in_every_type() {
+        // Where halves lie in a block.
+        for (element, scales) in [
+            (ElementType::Q8_0, &[0][..]),
+            (ElementType::Q4_0, &[0]),
+            (ElementType::Q4_1, &[0, 2]),
+            (ElementType::Q4K, &[0, 2]),
+            (ElementType::Q5K, &[0, 2]),
+            (ElementType::Q6K, &[208]),
+        ] {
+            let (len, size) = (element.block_len(), element.block_size());
+            // Codes and small scales may be anything.
+            let mut sound = vec![0xff; 1000 * size];
+            for block in sound.chunks_exact_mut(size) {
+                scales.iter().for_each(|&at| block[at..at + 2].copy_from_slice(&f16::MIN.to_le_bytes()));
+            }
+            assert_eq!(message(element, &[1000 * len], &sound), None, "{element}");
+            for (index, &at) in [0, 999].into_iter().zip(scales.iter().cycle()) {
+                for broken in [f16::INFINITY, f16::NEG_INFINITY, f16::NAN] {
+                    let mut bytes = sound.clone();
+                    bytes[index * size + at..][..2].copy_from_slice(&broken.to_le_bytes());
+                    let found = message(element, &[1000, len], &bytes).unwrap();
+                    let at = format!(" block {index} (elements from {} on)", len * index);
+                    assert!(found.contains("finite scales") && found.ends_with(&at), "{element}: {found}");
+                }
+            }
+        }
     }
 }

@@ -66,6 +66,18 @@ enum Dtype {
     F16,
     F32,
     Q4,
+    #[value(name = "q8_0")]
+    Q8_0,
+    #[value(name = "q4_0")]
+    Q4_0,
+    #[value(name = "q4_1")]
+    Q4_1,
+    #[value(name = "q4_k")]
+    Q4K,
+    #[value(name = "q5_k")]
+    Q5K,
+    #[value(name = "q6_k")]
+    Q6K,
 }
 
 /// Read in each measurement of the bandwidth: more than last-level caches hold, twice over.
@@ -126,6 +138,12 @@ impl Args {
                 Dtype::F16 => ElementType::F16,
                 Dtype::F32 => ElementType::F32,
                 Dtype::Q4 => ElementType::Q4,
+                Dtype::Q8_0 => ElementType::Q8_0,
+                Dtype::Q4_0 => ElementType::Q4_0,
+                Dtype::Q4_1 => ElementType::Q4_1,
+                Dtype::Q4K => ElementType::Q4K,
+                Dtype::Q5K => ElementType::Q5K,
+                Dtype::Q6K => ElementType::Q6K,
             };
             let loaded = model::load_tensors(&config, &mut RandomWeights { element }, options)?;
             (format!("{}, random {element}", file.display()), config, loaded)

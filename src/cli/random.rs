@@ -2,6 +2,7 @@
 
 use half::{bf16, f16};
 use loquent::checkpoint::{ElementType, Tensor};
+use loquent::quant::ggml::{BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5K, BlockQ6K, BlockQ8_0};
 use loquent::quant::{BLOCK_LEN, Block};
 use loquent::world::role::{MatrixRole, VectorRole};
 use loquent::world::storage::{MapTensors, Mapped, Shape, Shapes, StoredVector};
@@ -30,24 +31,64 @@ impl RandomWeights {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, TooLarge> {
         let too_large = || TooLarge { name: name.to_owned(), shape: shape.to_vec() };
         let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size)).ok_or_else(too_large)?;
-        let bytes = match self.element {
+        // As converters do where rows are not whole blocks.
+        let element = if self.element.can_store(shape) { self.element } else { ElementType::F16 };
+        let bytes = match element {
             ElementType::F32 => fill(count, |weight| weight),
             ElementType::F16 => fill(count, f16::from_f32),
             ElementType::Bf16 => fill(count, bf16::from_f32),
-            ElementType::Q4 => fill_blocks(count),
+            blocks => fill_blocks(blocks, count),
         };
-        Tensor::new(name, self.element, shape.to_vec(), bytes.ok_or_else(too_large)?).map_err(|_| too_large())
+        Tensor::new(name, element, shape.to_vec(), bytes.ok_or_else(too_large)?).map_err(|_| too_large())
     }
 }
 
 /// Blocks of random codes, whose scale and bias spread them as widely as other weights.
-fn fill_blocks(count: usize) -> Option<bytes::Bytes> {
-    let scale = f16::from_f32(2.0 * HALF_WIDTH / 15.0);
-    let bias = f16::from_f32(-HALF_WIDTH);
-    fill(count.div_ceil(BLOCK_LEN), |weight| {
-        // The bits that a random number has are stretched to all codes of a block.
-        let codes = u128::from(weight.to_bits()).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
-        Block { scale: scale.to_bits(), bias: bias.to_bits(), codes: codes.to_le_bytes() }
+fn fill_blocks(element: ElementType, count: usize) -> Option<bytes::Bytes> {
+    let blocks = count.div_ceil(element.block_len());
+    // A scale that spreads so many codes, or as many times a small scale.
+    let scale = |codes: f32| f16::from_f32(2.0 * HALF_WIDTH / codes);
+    let lowest = f16::from_f32(-HALF_WIDTH);
+    match element {
+        ElementType::Q4_0 => fill(blocks, |weight| BlockQ4_0 { d: scale(15.0), qs: stretched(weight) }),
+        ElementType::Q4_1 => fill(blocks, |weight| BlockQ4_1 { d: scale(15.0), m: lowest, qs: stretched(weight) }),
+        ElementType::Q8_0 => {
+            fill(blocks, |weight| BlockQ8_0 { d: scale(255.0), qs: stretched::<BLOCK_LEN>(weight).map(|q| q as i8) })
+        }
+        // Small scales have six bits, and are 31 or 32 on average; Q6_K's have eight.
+        ElementType::Q4K => fill(blocks, |weight| BlockQ4K {
+            d: scale(15.0 * 31.5),
+            dmin: scale(63.0),
+            scales: stretched(weight),
+            qs: stretched(weight),
+        }),
+        ElementType::Q5K => fill(blocks, |weight| BlockQ5K {
+            d: scale(31.0 * 31.5),
+            dmin: scale(63.0),
+            scales: stretched(weight),
+            qh: stretched(-weight),
+            qs: stretched(weight),
+        }),
+        ElementType::Q6K => fill(blocks, |weight| BlockQ6K {
+            ql: stretched(weight),
+            qh: stretched(-weight),
+            scales: stretched::<16>(weight).map(|scale| scale as i8),
+            d: scale(63.0 * 64.0),
+        }),
+        _ => fill(blocks, |weight| Block {
+            scale: scale(15.0).to_bits(),
+            bias: lowest.to_bits(),
+            codes: stretched(weight),
+        }),
+    }
+}
+
+/// The bits that a random number has, stretched to as many bytes.
+fn stretched<const N: usize>(weight: f32) -> [u8; N] {
+    let mut state = u64::from(weight.to_bits()) | 1 << 40;
+    std::array::from_fn(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
     })
 }
 
@@ -85,7 +126,7 @@ impl MapTensors<Shapes, Mapped> for RandomWeights {
 
     fn vector(&mut self, name: &str, vector: &Shape<VectorRole>) -> Result<StoredVector, TooLarge> {
         // As a converted checkpoint keeps them.
-        let element = if self.element == ElementType::Q4 { ElementType::F16 } else { self.element };
+        let element = if self.element.block_len() > 1 { ElementType::F16 } else { self.element };
         Ok(StoredVector { tensor: Self { element }.tensor(name, &vector.dims)?, role: vector.role })
     }
 }

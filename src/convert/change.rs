@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::error::ConvertError;
 use crate::checkpoint::{Elements, Piece, StoredTensor};
-use crate::quant::{BLOCK_LEN, QuantError, Rotation};
+use crate::quant::{BLOCK_LEN, QuantBlock, QuantError, Rotation, with_blocks};
 
 /// What is done to a tensor.
 #[derive(Clone, Debug)]
@@ -192,6 +192,10 @@ fn check_finite(stored: &StoredTensor, elements: Elements<'_>, first: usize) -> 
         Elements::F32(elements) => first_bad(elements, f32::is_finite),
         Elements::F16(elements) => first_bad(elements, f16::is_finite),
         Elements::Bf16(elements) => first_bad(elements, bf16::is_finite),
+        Elements::Blocks { blocks, .. } => {
+            let bad = with_blocks!(blocks, blocks => first_bad(blocks, |block| block.is_sound()));
+            bad.map(|block| block * blocks.block_len())
+        }
     };
     let Some(index) = bad else { return Ok(()) };
     let mut value = [0.0];

@@ -109,7 +109,7 @@ impl Input<'_> {
             if let Some((reader, first)) = &mut self.reader {
                 let tensor = self.next - 1;
                 let PlannedTensor { stored, change, .. } = &self.tensors[tensor];
-                reader.read(&mut slot.piece, change.piece_len(stored, PIECE / stored.element_size()))?;
+                reader.read(&mut slot.piece, change.piece_len(stored, stored.elements_in(PIECE)))?;
                 if !slot.piece.is_empty() {
                     (slot.tensor, slot.first) = (Some(tensor), *first);
                     *first += slot.piece.len();

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
     use crate::cpu::Matrix;
     use crate::cpu::cache::delta_parts;
-    use crate::cpu::kernels::Arena;
+    use crate::cpu::kernels::{Arena, PackedFormat};
 
     const CONFIG: DeltaNetConfig =
         DeltaNetConfig { num_key_heads: 1, num_value_heads: 2, key_head_dim: 8, value_head_dim: 20, conv_kernel: 4 };
@@ -140,7 +140,8 @@ mod tests {
 
     /// What only projects is left empty.
     fn net() -> DeltaNet<Cpu> {
-        let matrix = || Matrix::Packed { panels: Arena::new(0).unwrap().take(0), rows: 0, cols: 0 };
+        let panels = || Arena::new([0]).unwrap().take(0);
+        let matrix = || Matrix::Packed { panels: panels(), format: PackedFormat::Q4, rows: 0, cols: 0 };
         DeltaNet {
             in_proj_qkv: matrix(),
             in_proj_z: matrix(),

@@ -1,9 +1,8 @@
 //! How much memory a model takes on the CPU, before it is loaded.
 
 use super::cache::delta_parts;
-use super::kernels::Panel;
 use super::kv_cache::kv_block_bytes;
-use super::pack::panels_of;
+use super::pack::packed_bytes;
 use super::{Cpu, Numerics};
 use crate::checkpoint::{ElementType, LayerType, ModelConfig};
 use crate::world::cache::KvCache;
@@ -25,7 +24,7 @@ pub struct LoadedWeight<'a> {
 pub struct Footprint {
     /// Matrices that are read where they lie: pages of a file, which the system may drop and read again.
     pub mapped: u64,
-    /// Matrices of four bits that are packed into memory of their own.
+    /// Matrices in blocks that are packed into memory of their own.
     pub packed: u64,
     /// Vectors, in single precision.
     pub vectors: u64,
@@ -50,15 +49,15 @@ impl Footprint {
         let mut footprint = Self { activations: activation_bytes(config, context), ..Self::default() };
         for LoadedWeight { element, shape, is_matrix } in weights {
             let count = product(shape);
-            match panels_of(element, shape, numerics) {
+            match packed_bytes(element, shape, numerics) {
                 _ if !is_matrix => {
                     footprint.vectors = footprint.vectors.saturating_add(count.saturating_mul(SINGLE as u64))
                 }
-                0 => {
+                None => {
                     let bytes = usize::try_from(count).ok().and_then(|count| element.bytes_for(count));
                     footprint.mapped = footprint.mapped.saturating_add(bytes.map_or(u64::MAX, |bytes| bytes as u64));
                 }
-                panels => footprint.packed = footprint.packed.saturating_add(product(&[panels, size_of::<Panel>()])),
+                Some(bytes) => footprint.packed = footprint.packed.saturating_add(bytes as u64),
             }
         }
         let blocks = context.div_ceil(KvCache::<Cpu>::BLOCK) as u64;

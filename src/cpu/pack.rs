@@ -1,5 +1,5 @@
-//! Turns mapped tensors into what the CPU kernels read: matrices of four bits are packed for the fast path, others are
-//! read where they are, in their storage type; vectors become f32.
+//! Turns mapped tensors into what the CPU kernels read: matrices in blocks are packed for the fast path, others are read
+//! where they are, in their storage type; vectors become f32.
 
 use std::convert::Infallible;
 use std::io;
@@ -7,15 +7,14 @@ use std::ops::Range;
 
 use bevy_ecs::component::{Component, Immutable, StorageType};
 
-use super::kernels::{Arena, Panel, PanelBox, Panels, WeightSlice, Weights, transpose_conv_weights};
+use super::kernels::{Arena, PackedFormat, PanelBox, Panels, WeightSlice, Weights, transpose_conv_weights};
 use super::{Cpu, Workers, kernels};
 use crate::checkpoint::{ElementType, Tensor};
-use crate::quant::BLOCK_LEN;
 use crate::world::parts::ModelParts;
 use crate::world::role::VectorRole;
 use crate::world::storage::{MapTensors, Mapped, StoredVector};
 
-/// How weights of four bits are multiplied. Weights in other types are always multiplied as they are.
+/// How weights in blocks, of few bits each, are multiplied. Weights in other types are always multiplied as they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Numerics {
     /// By activations in eight bits, from packed weights: the fast path.
@@ -25,8 +24,7 @@ pub enum Numerics {
     Exact,
 }
 
-/// On the entity of a model on the CPU, it is how it computes in fact: without weights of four bits, there is nothing to make
-/// fast.
+/// On the entity of a model on the CPU, it is how it computes in fact: without weights in blocks, there is nothing to make fast.
 impl Component for Numerics {
     const STORAGE_TYPE: StorageType = StorageType::Table;
     type Mutability = Immutable;
@@ -47,10 +45,12 @@ pub struct PackError {
 pub enum Matrix {
     /// In its storage type.
     Stored(Tensor),
-    /// Of four bits, in memory of its own.
+    /// In blocks, in memory of its own.
     Packed {
         /// As [`Panels`] lays them out.
         panels: PanelBox,
+        /// What they are.
+        format: PackedFormat,
         /// Output features.
         rows: usize,
         /// Input features.
@@ -91,50 +91,64 @@ impl Matrix {
     pub fn weights_of(&self, rows: Range<usize>) -> Weights<'_> {
         let elements = rows.start * self.cols()..rows.end * self.cols();
         match self {
-            Self::Packed { panels, rows: all, cols } => Weights::Packed(Panels::new(panels, *all, *cols).slice(rows)),
+            Self::Packed { panels, format, rows: all, cols } => {
+                Weights::Packed(Panels::new(panels, *format, *all, *cols).slice(rows))
+            }
             Self::Stored(tensor) => Weights::Stored(stored(tensor).slice(elements)),
         }
     }
 }
 
 fn stored(tensor: &Tensor) -> WeightSlice<'_> {
+    if let Some(blocks) = tensor.any_blocks() {
+        return WeightSlice::Blocks { blocks, first: 0, len: tensor.len() };
+    }
     let bytes = tensor.bytes();
     match tensor.element() {
-        ElementType::F32 => WeightSlice::F32(bytemuck::cast_slice(bytes)),
         ElementType::F16 => WeightSlice::F16(bytemuck::cast_slice(bytes)),
         ElementType::Bf16 => WeightSlice::Bf16(bytemuck::cast_slice(bytes)),
-        ElementType::Q4 => WeightSlice::Q4 { blocks: bytemuck::cast_slice(bytes), first: 0, len: tensor.len() },
+        _ => WeightSlice::F32(bytemuck::cast_slice(bytes)),
     }
 }
 
-/// Packs four-bit matrices whose rows are whole blocks, and leaves the others where they are.
+/// Packs matrices in blocks, if their rows are whole ones, and leaves the others where they are.
 struct Packer<'a> {
     arena: Arena,
     workers: &'a Workers,
     numerics: Numerics,
 }
 
-/// Panels of a matrix that is packed, none of one that is not.
-pub(super) fn panels_of(element: ElementType, shape: &[usize], numerics: Numerics) -> usize {
-    match (element, shape) {
-        (ElementType::Q4, &[rows, cols]) if numerics == Numerics::Fast && cols.is_multiple_of(BLOCK_LEN) => {
-            Panels::count(rows, cols)
-        }
-        _ => 0,
+/// What a tensor stored so is packed as.
+fn packed_format(element: ElementType) -> Option<PackedFormat> {
+    match element {
+        ElementType::F32 | ElementType::F16 | ElementType::Bf16 => None,
+        ElementType::Q4 | ElementType::Q4_1 => Some(PackedFormat::Q4),
+        ElementType::Q4_0 => Some(PackedFormat::Q4_0),
+        ElementType::Q8_0 => Some(PackedFormat::Q8_0),
+        ElementType::Q4K => Some(PackedFormat::Q4K),
+        ElementType::Q5K => Some(PackedFormat::Q5K),
+        ElementType::Q6K => Some(PackedFormat::Q6K),
     }
+}
+
+/// The bytes that a matrix takes when it is packed; `None` of one that is not.
+pub(super) fn packed_bytes(element: ElementType, shape: &[usize], numerics: Numerics) -> Option<usize> {
+    let format = packed_format(element)?;
+    let &[rows, cols] = shape else { return None };
+    format.bytes(rows, cols).filter(|&bytes| numerics == Numerics::Fast && bytes > 0)
 }
 
 impl MapTensors<Mapped, Cpu> for Packer<'_> {
     type Error = Infallible;
 
     fn matrix(&mut self, _: &str, tensor: &Tensor) -> Result<Matrix, Infallible> {
-        let count = panels_of(tensor.element(), tensor.shape(), self.numerics);
-        let (Some(blocks), &[rows, cols], 1..) = (tensor.blocks(), tensor.shape(), count) else {
+        let bytes = packed_bytes(tensor.element(), tensor.shape(), self.numerics);
+        let (Some(bytes), Some(blocks), &[rows, cols]) = (bytes, tensor.any_blocks(), tensor.shape()) else {
             return Ok(Matrix::Stored(tensor.clone()));
         };
-        let mut panels = self.arena.take(count);
-        self.workers.run(|_| kernels::pack(blocks, cols / BLOCK_LEN, &mut panels));
-        Ok(Matrix::Packed { panels, rows, cols })
+        let mut panels = self.arena.take(bytes);
+        self.workers.run(|_| kernels::pack(blocks, cols, &mut panels));
+        Ok(Matrix::Packed { panels, format: PackedFormat::of(&blocks), rows, cols })
     }
 
     fn vector(&mut self, _: &str, vector: &StoredVector) -> Result<Box<[f32]>, Infallible> {
@@ -147,17 +161,17 @@ impl MapTensors<Mapped, Cpu> for Packer<'_> {
     }
 }
 
-/// Counts the panels that a [`Packer`] will need.
-struct PanelCount {
-    panels: usize,
+/// Counts the bytes that a [`Packer`] will need.
+struct PackedBytes {
+    pieces: Vec<usize>,
     numerics: Numerics,
 }
 
-impl MapTensors<Mapped, Mapped> for PanelCount {
+impl MapTensors<Mapped, Mapped> for PackedBytes {
     type Error = Infallible;
 
     fn matrix(&mut self, _: &str, tensor: &Tensor) -> Result<Tensor, Infallible> {
-        self.panels += panels_of(tensor.element(), tensor.shape(), self.numerics);
+        self.pieces.extend(packed_bytes(tensor.element(), tensor.shape(), self.numerics));
         Ok(tensor.clone())
     }
 
@@ -169,7 +183,7 @@ impl MapTensors<Mapped, Mapped> for PanelCount {
 /// Turns the mapped tensors of a model into their [`Cpu`] form, on the threads of `workers`. Layer by layer, the mapped
 /// form goes, and with it the file's pages of all that was packed.
 ///
-/// Returns how many bytes are packed, besides: none, unless weights have four bits and are to be multiplied fast.
+/// Returns how many bytes are packed, besides: none, unless weights are in blocks and are to be multiplied fast.
 ///
 /// # Errors
 /// If there is no memory.
@@ -178,10 +192,10 @@ pub fn pack(
     workers: &Workers,
     numerics: Numerics,
 ) -> Result<(ModelParts<Cpu>, usize), PackError> {
-    let mut count = PanelCount { panels: 0, numerics };
+    let mut count = PackedBytes { pieces: Vec::new(), numerics };
     let Ok(_): Result<ModelParts<Mapped>, _> = parts.map(&mut count);
-    let bytes = count.panels * size_of::<Panel>();
-    let arena = Arena::new(count.panels).map_err(|source| PackError { bytes, source })?;
+    let bytes = count.pieces.iter().sum();
+    let arena = Arena::new(count.pieces).map_err(|source| PackError { bytes, source })?;
     let mut packer = Packer { arena, workers, numerics };
     let ModelParts { ends, layers } = parts;
     let Ok(ends) = ends.map(&mut packer);
@@ -190,4 +204,45 @@ pub fn pack(
         packed
     });
     Ok((ModelParts { ends, layers: layers.collect() }, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::Isa;
+    use crate::quant::ggml::testing::AnyBlocks;
+
+    const ELEMENTS: [ElementType; AnyBlocks::KINDS] =
+        [ElementType::Q4_0, ElementType::Q4_1, ElementType::Q8_0, ElementType::Q4K, ElementType::Q5K, ElementType::Q6K];
+
+    #[test]
+    fn every_type_of_block_is_packed_as_was_predicted_unless_numbers_are_to_be_exact() {
+        let workers = Workers::new(2, Isa::default()).unwrap();
+        for (kind, element) in ELEMENTS.into_iter().enumerate() {
+            let bytes = AnyBlocks::random(kind, 3, 40 * 512).bytes().to_vec();
+            let tensor = Tensor::new("t", element, vec![40, 512], bytes.into()).unwrap();
+            let exact = tensor.to_f32();
+            for numerics in [Numerics::Fast, Numerics::Exact] {
+                let bytes = packed_bytes(element, tensor.shape(), numerics);
+                let arena = Arena::new(bytes).unwrap();
+                let Ok(matrix) = Packer { arena, workers: &workers, numerics }.matrix("t", &tensor);
+                assert_eq!((matrix.rows(), matrix.cols()), (40, 512));
+                let packed = matches!(matrix, Matrix::Packed { .. });
+                assert_eq!((packed, bytes.is_some()), (numerics == Numerics::Fast, packed), "{element}");
+                let size = bytes.unwrap_or(tensor.bytes().len());
+                assert_eq!(matrix.weights().size(), size, "{element}");
+                let mut rows = vec![0.0; 2 * 512];
+                kernels::embed(matrix.weights(), 512, &[39, 7], &mut rows);
+                assert_eq!(rows, [&exact[39 * 512..], &exact[7 * 512..8 * 512]].concat(), "{element}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_our_own_blocks_that_are_not_whole_are_not_packed() {
+        assert_eq!(packed_bytes(ElementType::Q4, &[3, 40], Numerics::Fast), None);
+        assert_eq!(packed_bytes(ElementType::Q4, &[3, 64], Numerics::Fast), Some(2 * 320));
+        assert_eq!(packed_bytes(ElementType::Bf16, &[3, 64], Numerics::Fast), None);
+        assert_eq!(packed_bytes(ElementType::Q8_0, &[64], Numerics::Fast), None);
+    }
 }

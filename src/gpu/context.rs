@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::checkpoint::ElementType;
+
 /// A graphics device and its queue. Clones are the same device.
 ///
 /// A host that has one, such as a Bevy game (whose wgpu is this one), hands it over with
@@ -97,6 +99,14 @@ impl GpuContext {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
+    /// Shaders cannot read its weights.
+    #[error("{tensor} has {element} scales above 8188: expected smaller ones on a GPU")]
+    Unreadable {
+        /// Its name in the text model.
+        tensor: String,
+        /// What it is stored as.
+        element: ElementType,
+    },
     /// Something does not fit the largest binding.
     #[error("{what} take {needed} bytes: expected at most {limit}, the largest binding of the device")]
     BindingTooSmall {

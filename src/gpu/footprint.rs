@@ -1,10 +1,10 @@
 //! How much memory a model takes on a GPU, before it is loaded. Adapters do not say how much they have.
 
 use super::description::Description;
+use super::format::Format;
 use super::variant::{ATTEND_THREADS, MOST_PARTS, ring_rows};
 use crate::checkpoint::{AttentionConfig, DeltaNetConfig, ElementType, LayerType, ModelConfig};
 use crate::cpu::{LoadedWeight, activation_bytes};
-use crate::quant::BLOCK_LEN;
 use crate::world::limits::Limits;
 
 /// Positions of a block of keys and values; rows of a chunk of the delta rule. As in the shaders.
@@ -83,10 +83,12 @@ impl Footprint {
 
 /// A row of a matrix, filled up to whole blocks.
 fn row_bytes(element: ElementType, columns: usize) -> u64 {
-    let whole = columns.is_multiple_of(BLOCK_LEN);
-    let element = if element == ElementType::Q4 && !whole { ElementType::F32 } else { element };
-    let bytes = columns.checked_next_multiple_of(BLOCK_LEN).and_then(|columns| element.bytes_for(columns));
-    bytes.map_or(u64::MAX, |bytes| bytes as u64)
+    let format = Format::of(element, columns);
+    // As a product would overflow.
+    if columns > usize::MAX / 8 {
+        return u64::MAX;
+    }
+    (format.code_bytes(columns) + format.factor_bytes(columns)) as u64
 }
 
 /// A block of a layer's keys and values.

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::checkpoint::ElementType;
+use super::format::Format;
 use crate::quant::BLOCK_LEN;
 
 /// A weight matrix `[rows, cols]`: rows of an [`Arena`].
@@ -31,7 +31,7 @@ pub struct Vector {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arena {
     /// How weights are stored.
-    pub format: ElementType,
+    pub format: Format,
     /// Columns.
     pub cols: usize,
     /// Rows of all matrices.
@@ -68,18 +68,13 @@ impl Arena {
     /// Bytes of the codes of a row.
     #[must_use]
     pub fn code_bytes(&self) -> usize {
-        self.blocks()
-            * match self.format {
-                ElementType::F32 => 4 * BLOCK_LEN,
-                ElementType::F16 | ElementType::Bf16 => 2 * BLOCK_LEN,
-                ElementType::Q4 => BLOCK_LEN / 2,
-            }
+        self.format.code_bytes(self.cols)
     }
 
     /// Bytes of the scales and biases of a row.
     #[must_use]
     pub fn factor_bytes(&self) -> usize {
-        if self.format == ElementType::Q4 { 4 * self.blocks() } else { 0 }
+        self.format.factor_bytes(self.cols)
     }
 
     /// The rows of a part.
@@ -142,7 +137,7 @@ mod tests {
 
     #[test]
     fn rows_are_cut_where_parts_end() {
-        let mut arena = Arena { format: ElementType::Q4, cols: 1024, rows: 25, ends: Vec::new() };
+        let mut arena = Arena { format: Format::Q4, cols: 1024, rows: 25, ends: Vec::new() };
         arena.cut(&[0, 4, 9, 10, 15], 7);
         assert_eq!(arena.ends, [4, 10, 15, 22, 25]);
         arena.cut(&[], 10);

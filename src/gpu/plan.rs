@@ -7,7 +7,7 @@ use super::Gpu;
 use super::layout::{Arena, Matrix, Piece, Vector};
 use super::recording::{Bound, Buffer, Dispatch, Place, Recording};
 use super::variant::{ATTEND_THREADS, FOLD, MOST_PARTS, Outcome, Reduction, Variant};
-use crate::checkpoint::{DeltaNetConfig, ElementType, ModelConfig};
+use crate::checkpoint::{DeltaNetConfig, ModelConfig};
 use crate::world::attention::Attention;
 use crate::world::delta_net::DeltaNet;
 use crate::world::mlp::Mlp;
@@ -134,7 +134,7 @@ impl Planner<'_> {
             Bound { buffer, bytes: Some(bytes.start as u64..bytes.end as u64) }
         };
         let mut planes = vec![bound(Buffer::Codes(piece.arena, piece.part), arena.code_bytes())];
-        if arena.format == ElementType::Q4 {
+        if arena.format.has_factors() {
             planes.push(bound(Buffer::Factors(piece.arena, piece.part), arena.factor_bytes()));
         }
         (planes, skipped)

@@ -3,13 +3,12 @@
 
 use std::convert::Infallible;
 
-use half::{bf16, f16};
-
 use super::Gpu;
 use super::context::{DeviceError, GpuContext};
+use super::format::Format;
 use super::layout::{Arena, Matrix, Vector};
-use crate::checkpoint::{ElementType, ModelConfig, Tensor};
-use crate::quant::BLOCK_LEN;
+use super::planes::{Planes, has_too_large_a_bias};
+use crate::checkpoint::{ModelConfig, Tensor};
 use crate::world::parts::ModelParts;
 use crate::world::role::{MatrixRole, VectorRole};
 use crate::world::storage::{MapTensors, Mapped, Shape, Shapes, StoredVector};
@@ -34,21 +33,13 @@ struct Placer {
     groups: Vec<Vec<usize>>,
     last: Option<usize>,
     vectors: usize,
-}
-
-/// Blocks of four bits lie over the flat tensor. Where they straddle rows, no row can be read by itself: such matrices, which
-/// no published model has, are widened.
-fn format_of(element: ElementType, cols: usize) -> ElementType {
-    match element {
-        ElementType::Q4 if !cols.is_multiple_of(BLOCK_LEN) => ElementType::F32,
-        format => format,
-    }
+    /// Why a matrix has no place.
+    failed: Option<DeviceError>,
 }
 
 impl Placer {
-    fn place_matrix(&mut self, format: ElementType, dims: &[usize]) -> Matrix {
+    fn place_matrix(&mut self, format: Format, dims: &[usize]) -> Matrix {
         let &[rows, cols] = dims else { return Matrix { arena: 0, first: 0, rows: 0 } };
-        let format = format_of(format, cols);
         let found = self.arenas.iter().position(|arena| arena.format == format && arena.cols == cols);
         let arena = found.unwrap_or_else(|| {
             self.arenas.push(Arena { format, cols, rows: 0, ends: Vec::new() });
@@ -71,6 +62,9 @@ impl Placer {
 
     /// Cuts arenas into parts that a binding may have.
     fn cut(mut self, binding_bytes: u64) -> Result<(Vec<Arena>, usize), DeviceError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
         for (arena, groups) in self.arenas.iter_mut().zip(&self.groups) {
             let row_bytes = arena.code_bytes().max(arena.factor_bytes()) as u64;
             let rows = usize::try_from(binding_bytes / row_bytes.max(1)).unwrap_or(usize::MAX);
@@ -93,8 +87,12 @@ impl Placer {
 impl MapTensors<Mapped, Gpu> for Placer {
     type Error = Infallible;
 
-    fn matrix(&mut self, _: &str, tensor: &Tensor) -> Result<Matrix, Infallible> {
-        Ok(self.place_matrix(tensor.element(), tensor.shape()))
+    fn matrix(&mut self, name: &str, tensor: &Tensor) -> Result<Matrix, Infallible> {
+        if self.failed.is_none() && has_too_large_a_bias(tensor) {
+            self.failed = Some(DeviceError::Unreadable { tensor: name.to_owned(), element: tensor.element() });
+        }
+        let format = Format::of(tensor.element(), tensor.shape().last().copied().unwrap_or(0));
+        Ok(self.place_matrix(format, tensor.shape()))
     }
 
     fn vector(&mut self, _: &str, vector: &StoredVector) -> Result<Vector, Infallible> {
@@ -105,7 +103,7 @@ impl MapTensors<Mapped, Gpu> for Placer {
 /// The same of what a configuration promises, with all matrices in one format.
 struct Promised {
     placer: Placer,
-    format: ElementType,
+    format: Format,
 }
 
 impl MapTensors<Shapes, Gpu> for Promised {
@@ -126,7 +124,7 @@ impl MapTensors<Shapes, Gpu> for Promised {
 /// As [`place`].
 pub fn place_promised(
     config: &ModelConfig,
-    format: ElementType,
+    format: Format,
     binding_bytes: u64,
 ) -> Result<(ModelParts<Gpu>, Vec<Arena>), DeviceError> {
     let mut promised = Promised { placer: Placer::default(), format };
@@ -138,7 +136,7 @@ pub fn place_promised(
 /// Where the tensors of a model go, on a device whose bindings have at most `binding_bytes`.
 ///
 /// # Errors
-/// If a row of a matrix, or all small tensors together, do not fit a binding.
+/// If a matrix is stored as shaders do not read it, or if a row of one, or all small tensors together, do not fit a binding.
 pub fn place(
     parts: &ModelParts<Mapped>,
     binding_bytes: u64,
@@ -202,10 +200,10 @@ impl MapTensors<Mapped, Gpu> for Writer<'_> {
                 let count = rows_at_once.min(piece.rows - start);
                 let rows = piece.before + start..piece.before + start + count;
                 let to = piece.first + start;
-                let [code_bytes, factor_bytes] = encode(tensor, arena, rows);
-                self.context.queue().write_buffer(codes, (to * arena.code_bytes()) as u64, &code_bytes);
+                let planes = Planes::of(tensor, rows);
+                self.context.queue().write_buffer(codes, (to * arena.code_bytes()) as u64, &planes.codes);
                 if let Some(factors) = factors {
-                    self.context.queue().write_buffer(factors, (to * arena.factor_bytes()) as u64, &factor_bytes);
+                    self.context.queue().write_buffer(factors, (to * arena.factor_bytes()) as u64, &planes.factors);
                 }
                 self.flush(name);
             }
@@ -235,33 +233,4 @@ impl Writer<'_> {
             self.failed = Some(error);
         }
     }
-}
-
-/// Some rows of a matrix as shaders read them: their codes, and their factors.
-fn encode(tensor: &Tensor, arena: &Arena, rows: std::ops::Range<usize>) -> [Vec<u8>; 2] {
-    let (cols, padded) = (arena.cols, arena.blocks() * BLOCK_LEN);
-    if arena.format == ElementType::Q4 {
-        let Some(blocks) = tensor.blocks() else { return [Vec::new(), Vec::new()] };
-        let blocks = &blocks[rows.start * arena.blocks()..rows.end * arena.blocks()];
-        let codes = blocks.iter().flat_map(|block| block.codes).collect();
-        let factors = blocks.iter().flat_map(|block| [block.scale, block.bias]).flat_map(u16::to_le_bytes).collect();
-        return [codes, factors];
-    }
-    if tensor.element() == arena.format && cols == padded {
-        let row_bytes = arena.code_bytes();
-        return [tensor.bytes()[rows.start * row_bytes..rows.end * row_bytes].to_vec(), Vec::new()];
-    }
-    let mut bytes = Vec::with_capacity(rows.len() * arena.code_bytes());
-    let mut row_values = vec![0.0; padded];
-    for row in rows {
-        tensor.element().widen(tensor.bytes(), row * cols, &mut row_values[..cols]);
-        for &value in &row_values {
-            match arena.format {
-                ElementType::F16 => bytes.extend(f16::from_f32(value).to_le_bytes()),
-                ElementType::Bf16 => bytes.extend(bf16::from_f32(value).to_le_bytes()),
-                ElementType::F32 | ElementType::Q4 => bytes.extend(value.to_le_bytes()),
-            }
-        }
-    }
-    [bytes, Vec::new()]
 }

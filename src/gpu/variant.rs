@@ -3,8 +3,9 @@
 
 use std::fmt::{self, Write as _};
 
+use super::format::Format;
 use super::shader::{Access, Binding, CODES, FACTORS, Shader};
-use crate::checkpoint::{AttentionConfig, DeltaNetConfig, ElementType};
+use crate::checkpoint::{AttentionConfig, DeltaNetConfig};
 
 /// Workgroups in the first dimension of a grid that is folded: no dimension may have more than 65 535.
 pub(super) const FOLD: u32 = 32_768;
@@ -30,7 +31,7 @@ enum Constant {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Variant {
     shader: Shader,
-    format: Option<ElementType>,
+    format: Option<Format>,
     reduction: Option<Reduction>,
     constants: Vec<(&'static str, Constant)>,
 }
@@ -87,13 +88,13 @@ impl Variant {
 
     /// Rows of an embedding in `format`.
     #[must_use]
-    pub fn embed(format: ElementType) -> Self {
+    pub fn embed(format: Format) -> Self {
         Self { format: Some(format), ..Self::new(Shader::Embed, Vec::new()) }
     }
 
     /// `rows` rows, at most eight, times a matrix; `normed` if they are to be normalised first.
     #[must_use]
-    pub fn matvec(format: ElementType, reduction: Reduction, rows: u32, normed: bool, outcome: Outcome) -> Self {
+    pub fn matvec(format: Format, reduction: Reduction, rows: u32, normed: bool, outcome: Outcome) -> Self {
         let lanes = reduction.lanes();
         let teams = MATVEC_THREADS / lanes;
         let sums = teams * MATVEC_ROWS * rows;
@@ -121,7 +122,7 @@ impl Variant {
 
     /// Many rows times a matrix.
     #[must_use]
-    pub fn matmul(format: ElementType, add: bool) -> Self {
+    pub fn matmul(format: Format, add: bool) -> Self {
         Self { format: Some(format), ..Self::new(Shader::Matmul, vec![("ADD", Constant::Flag(add))]) }
     }
 
@@ -213,7 +214,7 @@ impl Variant {
         let mut bindings = self.shader.bindings().to_vec();
         if let Some(format) = self.format {
             bindings.push((CODES, Access::Read));
-            if format == ElementType::Q4 {
+            if format.has_factors() {
                 bindings.push((FACTORS, Access::Read));
             }
         }
@@ -240,15 +241,10 @@ impl Variant {
             let element = if *name == CODES { "vec4<u32>" } else { "u32" };
             _ = writeln!(text, "@group(0) @binding({index}) var<storage, read> {name}: array<{element}>;");
         }
-        let format = self.format.map(|format| match format {
-            ElementType::F32 => include_str!("../../shaders/shared/f32.wgsl"),
-            ElementType::F16 => include_str!("../../shaders/shared/f16.wgsl"),
-            ElementType::Bf16 => include_str!("../../shaders/shared/bf16.wgsl"),
-            ElementType::Q4 => include_str!("../../shaders/shared/q4.wgsl"),
-        });
-        for part in format.into_iter().chain(self.reduction.map(Reduction::source)) {
+        for part in self.format.into_iter().flat_map(Format::sources).copied() {
             text += part;
         }
+        text += self.reduction.map_or("", Reduction::source);
         text + &self.shader.sources().concat()
     }
 }

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use crate::checkpoint::{AlignedBytes, CheckpointError, ElementType, open_regular};
-use crate::quant::BLOCK_LEN;
 
 /// What is read at a time.
 const PIECE: u64 = 4 << 20;
@@ -110,16 +109,15 @@ impl<'a> Input<'a> {
         let most = match stretch.tensor {
             None => PIECE,
             Some((_, element)) => {
-                // Whole blocks, for every type.
-                let unit = element.bytes_for(BLOCK_LEN).map_or(1, |bytes| bytes as u64);
-                PIECE / unit * unit
+                let block = element.block_size() as u64;
+                PIECE / block * block
             }
         };
         let length = usize::try_from(most.min(stretch.bytes - self.done)).unwrap_or(0);
         piece.bytes.read(file, length).map_err(io("read"))?;
         piece.tensor = stretch.tensor.map(|(index, element)| {
-            let blocks = self.done / element.bytes_for(BLOCK_LEN).map_or(1, |bytes| bytes as u64);
-            (index, element, usize::try_from(blocks).unwrap_or(0) * BLOCK_LEN)
+            let blocks = self.done / element.block_size() as u64;
+            (index, element, usize::try_from(blocks).unwrap_or(0) * element.block_len())
         });
         self.done += length as u64;
         if self.done == stretch.bytes {

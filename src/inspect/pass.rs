@@ -117,8 +117,7 @@ impl InHand {
 
 /// How many elements there are in so many bytes, with those that fill up the last block.
 fn elements_in(element: ElementType, bytes: usize) -> usize {
-    use crate::quant::BLOCK_LEN;
-    element.bytes_for(BLOCK_LEN).map_or(0, |block| bytes * BLOCK_LEN / block)
+    bytes / element.block_size() * element.block_len()
 }
 
 /// The elements that share the outermost index.

@@ -3,6 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 use half::f16;
 
+use super::blocks::QuantBlock;
+
 /// Weights in a block.
 pub const BLOCK_LEN: usize = 32;
 
@@ -67,22 +69,19 @@ impl Block {
     }
 }
 
-/// The bits of a half's infinity: all ones in the exponent.
-const INFINITY: u16 = 0x7c00;
+impl QuantBlock for Block {
+    const LEN: usize = BLOCK_LEN;
 
-/// Writes the weights from flat index `first` on, as many as `out` holds.
-///
-/// # Panics
-/// If the blocks end before that.
-// Inlined, so that kernels compile it for their instruction sets.
-#[inline(always)]
-pub fn dequantize(blocks: &[Block], first: usize, out: &mut [f32]) {
-    let (mut index, mut rest) = (first / BLOCK_LEN, out);
-    let mut skip = first % BLOCK_LEN;
-    while !rest.is_empty() {
-        let count = rest.len().min(BLOCK_LEN - skip);
-        let (part, after) = rest.split_at_mut(count);
-        part.copy_from_slice(&blocks[index].weights()[skip..skip + count]);
-        (index, skip, rest) = (index + 1, 0, after);
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        out.copy_from_slice(&self.weights());
+    }
+
+    #[inline(always)]
+    fn is_sound(&self) -> bool {
+        Self::is_sound(self)
     }
 }
+
+/// The bits of a half's infinity: all ones in the exponent.
+const INFINITY: u16 = 0x7c00;

@@ -1,4 +1,5 @@
-//! Four-bit weights: the arithmetic of `.q4` files, without the files.
+//! Weights in blocks: the arithmetic of `.q4` files, without the files, and of the types of ggml that we read
+//! ([`ggml`]).
 //!
 //! Weights are taken in runs of [`BLOCK_LEN`] of the flat, row-major tensor. A [`Block`] holds a scale, a bias and a code
 //! of four bits for each weight, which stands for `code · scale + bias`. The last block of a tensor may have fewer real
@@ -18,9 +19,11 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod blocks;
 mod codes;
 mod deviation;
 mod encode;
+pub mod ggml;
 mod hadamard;
 #[cfg(test)]
 mod reference;
@@ -29,7 +32,9 @@ mod search;
 mod tests;
 mod weight;
 
-pub use block::{BLOCK_LEN, Block, dequantize};
+pub use block::{BLOCK_LEN, Block};
+pub(crate) use blocks::with_blocks;
+pub use blocks::{Blocks, QuantBlock, dequantize};
 pub use codes::Encoding;
 pub use deviation::Deviation;
 pub use encode::{QuantError, Search, quantize, quantize_into};

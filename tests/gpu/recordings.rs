@@ -3,6 +3,7 @@
 use loquent::checkpoint::{
     AttentionConfig, Checkpoint, DeltaNetConfig, ElementType, LayerType, Layout, ModelConfig, NormWeight, RopeConfig,
 };
+use loquent::gpu::Format;
 use loquent::gpu::plan::{BatchShape, Planner, parts_of};
 use loquent::gpu::recording::Recording;
 use loquent::gpu::upload::place_promised;
@@ -44,7 +45,7 @@ pub fn shape_of_0_8b() -> ModelConfig {
 const MIB: u64 = 1 << 20;
 
 fn with_planner<T>(config: &ModelConfig, binding_bytes: u64, use_it: impl FnOnce(Planner<'_>) -> T) -> T {
-    let (parts, arenas) = place_promised(config, ElementType::Q4, binding_bytes).expect("it fits");
+    let (parts, arenas) = place_promised(config, Format::Q4, binding_bytes).expect("it fits");
     use_it(Planner { config, parts: &parts, arenas: &arenas, reduction: Reduction::Tree, binding_bytes })
 }
 

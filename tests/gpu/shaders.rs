@@ -1,7 +1,8 @@
 //! Every shader and variant goes through naga to Metal's, DirectX's and Vulkan's languages: that is how machines that are not
 //! at hand are held.
 
-use loquent::checkpoint::{AttentionConfig, DeltaNetConfig, ElementType, RopeConfig};
+use loquent::checkpoint::{AttentionConfig, DeltaNetConfig, RopeConfig};
+use loquent::gpu::Format;
 use loquent::gpu::shader::Access;
 use loquent::gpu::variant::{Outcome, Reduction, Variant};
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
@@ -9,7 +10,7 @@ use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFl
 /// Heads of the published shapes and of odd ones.
 fn variants() -> Vec<Variant> {
     let mut variants = vec![Variant::rms_norm(), Variant::silu_mul(), Variant::sample(), Variant::copy_blocks(16)];
-    for format in [ElementType::F32, ElementType::F16, ElementType::Bf16, ElementType::Q4] {
+    for format in Format::ALL {
         variants.extend([Variant::embed(format), Variant::matmul(format, false), Variant::matmul(format, true)]);
         for reduction in [Reduction::Tree, Reduction::Subgroup, Reduction::Subgroup32] {
             for rows in [1, 2, 4, 8] {

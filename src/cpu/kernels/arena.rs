@@ -9,71 +9,75 @@ use std::sync::Arc;
 
 use memmap2::MmapMut;
 
-use super::matmul_q4::Panel;
+/// Pieces begin at multiples of this: where a line of the cache does.
+const ALIGNMENT: usize = 64;
 
-/// Hands out memory for panels, each once.
+/// Hands out memory for panels, each byte once.
 pub struct Arena {
     /// Never touched again but through the pieces handed out.
     map: Arc<MmapMut>,
-    start: *mut Panel,
+    start: *mut u8,
     len: usize,
     used: usize,
 }
 
 impl Arena {
-    /// Memory for `panels` panels, all zero. The system provides it as it is written to.
+    /// Memory for pieces of so many bytes, all zero. The system provides it as it is written to.
     ///
     /// # Errors
     /// The system has no such room.
-    pub fn new(panels: usize) -> io::Result<Self> {
-        let bytes = panels.checked_mul(size_of::<Panel>()).ok_or(io::ErrorKind::OutOfMemory)?;
+    pub fn new(pieces: impl IntoIterator<Item = usize>) -> io::Result<Self> {
+        let add = |sum: usize, piece: usize| sum.checked_add(piece.checked_next_multiple_of(ALIGNMENT)?);
+        let bytes = pieces.into_iter().try_fold(0, add).ok_or(io::ErrorKind::OutOfMemory)?;
         let mut map = MmapMut::map_anon(bytes.max(1))?;
         #[cfg(target_os = "linux")]
         if let Err(error) = map.advise(memmap2::Advice::HugePage) {
             tracing::debug!("no large pages: {error}");
         }
-        let start = map.as_mut_ptr().cast::<Panel>();
-        assert!(start.is_aligned(), "maps begin at a page");
-        Ok(Self { map: Arc::new(map), start, len: panels, used: 0 })
+        let start = map.as_mut_ptr();
+        assert!(start.addr().is_multiple_of(ALIGNMENT), "maps begin at a page");
+        Ok(Self { map: Arc::new(map), start, len: bytes, used: 0 })
     }
 
-    /// The next `count` panels.
+    /// The next `bytes` bytes.
     ///
     /// # Panics
     /// If fewer are left.
-    pub fn take(&mut self, count: usize) -> PanelBox {
-        assert!(count <= self.len - self.used, "{count} panels of {} left", self.len - self.used);
-        // SAFETY: `used + count` lies within the map, as asserted.
+    pub fn take(&mut self, bytes: usize) -> PanelBox {
+        let left = self.len - self.used;
+        assert!(bytes <= left, "{bytes} bytes of {left} left");
+        // SAFETY: `used + bytes` lies within the map, as asserted.
         let start = unsafe { self.start.add(self.used) };
-        self.used += count;
-        PanelBox { start, len: count, map: Arc::clone(&self.map) }
+        // What is left is a multiple of the alignment.
+        self.used += bytes.next_multiple_of(ALIGNMENT);
+        PanelBox { start, len: bytes, map: Arc::clone(&self.map) }
     }
 }
 
-/// Panels that own their place in an [`Arena`].
+/// Bytes that own their place in an [`Arena`].
 pub struct PanelBox {
-    start: *mut Panel,
+    start: *mut u8,
     len: usize,
     /// Keeps the memory.
     map: Arc<MmapMut>,
 }
 
-// SAFETY: a box is the only way to its panels, as a `Box` would be, and panels are plain data.
+// SAFETY: a box is the only way to its bytes, as a `Box` would be, and they are plain data.
 unsafe impl Send for PanelBox {}
 // SAFETY: as above; what is shared is only read.
 unsafe impl Sync for PanelBox {}
 
 impl Deref for PanelBox {
-    type Target = [Panel];
+    type Target = [u8];
 
-    fn deref(&self) -> &[Panel] {
-        // SAFETY: the panels lie in `map`, which lives as long as `self`; any bytes are panels; nobody else has them.
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the bytes lie in `map`, which lives as long as `self`; nobody else has them.
         unsafe { std::slice::from_raw_parts(self.start, self.len) }
     }
 }
 
 impl DerefMut for PanelBox {
-    fn deref_mut(&mut self) -> &mut [Panel] {
+    fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `deref`, and `self` is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
     }
@@ -81,7 +85,7 @@ impl DerefMut for PanelBox {
 
 impl std::fmt::Debug for PanelBox {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} panels of the {} bytes at {:?}", self.len, self.map.len(), self.map.as_ptr())
+        write!(formatter, "{} of the {} bytes at {:?}", self.len, self.map.len(), self.map.as_ptr())
     }
 }
 
@@ -91,24 +95,28 @@ mod tests {
 
     #[test]
     fn pieces_are_zero_apart_and_outlive_their_arena() {
-        let mut arena = Arena::new(5).unwrap();
-        let (mut first, second) = (arena.take(2), arena.take(3));
+        let mut arena = Arena::new([100, 64, 300]).unwrap();
+        let (mut first, second, third) = (arena.take(100), arena.take(64), arena.take(300));
         drop(arena);
-        bytemuck::cast_slice_mut::<Panel, u8>(&mut first).fill(7);
-        assert!(bytemuck::cast_slice::<Panel, u8>(&second).iter().all(|&byte| byte == 0));
-        assert!(bytemuck::cast_slice::<Panel, u8>(&first).iter().all(|&byte| byte == 7));
+        first.fill(7);
+        assert!(second.iter().chain(&*third).all(|&byte| byte == 0));
+        assert_eq!(*first, [7; 100]);
+        for piece in [&first, &second, &third] {
+            assert!(piece.as_ptr().addr().is_multiple_of(ALIGNMENT));
+        }
     }
 
     #[test]
-    #[should_panic(expected = "2 panels of 1 left")]
-    fn no_panel_is_handed_out_twice() {
-        let mut arena = Arena::new(2).unwrap();
-        let _first = arena.take(1);
-        arena.take(2);
+    #[should_panic(expected = "200 bytes of 128 left")]
+    fn no_byte_is_handed_out_twice() {
+        let mut arena = Arena::new([200]).unwrap();
+        let _first = arena.take(100);
+        arena.take(200);
     }
 
     #[test]
     fn more_than_can_be_counted_is_an_error() {
-        assert!(Arena::new(usize::MAX / 4).is_err());
+        assert!(Arena::new([usize::MAX / 4]).is_err());
+        assert!(Arena::new([usize::MAX / 2, usize::MAX / 2, 1]).is_err());
     }
 }

@@ -5,7 +5,6 @@
 use half::prelude::HalfFloatSliceExt;
 
 use super::{WeightSlice, Weights, split};
-use crate::quant::dequantize;
 use crate::tally;
 
 /// Gathers the rows `tokens` of `matrix` `[vocab, hidden]` into `out` `[tokens.len(), hidden]`.
@@ -20,7 +19,7 @@ pub fn embed(matrix: Weights<'_>, hidden: usize, tokens: &[u32], out: &mut [f32]
         for (out, &token) in out.chunks_exact_mut(hidden).zip(&tokens[first..]) {
             let row = token as usize * hidden..(token as usize + 1) * hidden;
             match matrix {
-                Weights::Stored(WeightSlice::Q4 { blocks, first, .. }) => dequantize(blocks, first + row.start, out),
+                Weights::Stored(WeightSlice::Blocks { blocks, first, .. }) => blocks.dequantize(first + row.start, out),
                 Weights::Packed(panels) => panels.dequantize_row(token as usize, out),
                 Weights::Stored(WeightSlice::F32(matrix)) => out.copy_from_slice(&matrix[row]),
                 Weights::Stored(WeightSlice::F16(matrix)) => matrix[row].convert_to_f32_slice(out),
@@ -40,7 +39,8 @@ mod tests {
 
     use super::*;
     use crate::cpu::kernels::testing::{assert_same_bits, noise, on_threads};
-    use crate::quant::{Encoding, Search, quantize};
+    use crate::quant::ggml::testing::AnyBlocks;
+    use crate::quant::{Blocks, Encoding, Search, dequantize, quantize};
 
     #[test]
     fn gathers_rows_of_every_format() {
@@ -56,9 +56,13 @@ mod tests {
             (WeightSlice::F32(&matrix), matrix.clone()),
             (WeightSlice::F16(&half), half.iter().map(|x| x.to_f32()).collect()),
             (WeightSlice::Bf16(&brain), brain.iter().map(|x| x.to_f32()).collect()),
-            (WeightSlice::Q4 { blocks: &blocks, first: 0, len: matrix.len() }, dequantized),
+            (WeightSlice::Blocks { blocks: Blocks::Q4(&blocks), first: 0, len: matrix.len() }, dequantized),
         ];
-        for (weights, wide) in widened {
+        let rows = AnyBlocks::random(5, 1, matrix.len());
+        let mut in_blocks = vec![0.0; matrix.len()];
+        rows.blocks().dequantize(0, &mut in_blocks);
+        let rows = (WeightSlice::Blocks { blocks: rows.blocks(), first: 0, len: matrix.len() }, in_blocks);
+        for (weights, wide) in widened.into_iter().chain([rows]) {
             for threads in [1, 3] {
                 let mut out = vec![0.0; tokens.len() * hidden];
                 on_threads(threads, || embed(Weights::Stored(weights), hidden, &tokens, &mut out));

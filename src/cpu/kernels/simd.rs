@@ -62,6 +62,10 @@ pub(super) trait Simd: Copy {
     fn load_bf16(self, from: &[bf16; LANES]) -> Self::V;
     /// Widens sixteen numbers.
     fn load_f16(self, from: &[f16; LANES]) -> Self::V;
+    /// Sixteen bytes as numbers.
+    fn load_u8(self, from: &[u8; LANES]) -> Self::V;
+    /// Sixteen bytes with signs as numbers.
+    fn load_i8(self, from: &[i8; LANES]) -> Self::V;
     fn store(self, v: Self::V, to: &mut [f32; LANES]);
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
@@ -181,6 +185,16 @@ impl Simd for Portable {
     #[inline(always)]
     fn load_f16(self, from: &[f16; LANES]) -> Self::V {
         from.map(f16::to_f32)
+    }
+
+    #[inline(always)]
+    fn load_u8(self, from: &[u8; LANES]) -> Self::V {
+        from.map(f32::from)
+    }
+
+    #[inline(always)]
+    fn load_i8(self, from: &[i8; LANES]) -> Self::V {
+        from.map(f32::from)
     }
 
     #[inline(always)]

@@ -1,8 +1,8 @@
 //! Gathering, norms, gates and copies.
 
-use loquent::checkpoint::ElementType;
 use loquent::cpu::Isa;
 use loquent::cpu::kernels::{self, WeightSlice, Weights};
+use loquent::gpu::Format;
 use loquent::gpu::GpuContext;
 use loquent::gpu::plan::stride;
 use loquent::gpu::variant::Variant;
@@ -20,7 +20,7 @@ fn wide(values: &[f32]) -> Vec<f64> {
 /// Some rows of a matrix, of which those before `before` lie elsewhere. Tokens are named by the host, or picked on the device.
 fn embed_agrees(
     context: &GpuContext,
-    format: ElementType,
+    format: Format,
     hidden: usize,
     [before, vocab]: [usize; 2],
     tokens: &[(u32, bool)],

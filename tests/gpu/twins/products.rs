@@ -1,9 +1,8 @@
 //! Products of rows with matrices, few at a time and many.
 
-use loquent::checkpoint::ElementType;
-use loquent::gpu::GpuContext;
 use loquent::gpu::plan::stride;
 use loquent::gpu::variant::{Outcome, Reduction, Variant};
+use loquent::gpu::{Format, GpuContext};
 use proptest::prelude::*;
 
 use super::table::Table;
@@ -36,7 +35,7 @@ fn reductions(context: &GpuContext) -> Vec<Reduction> {
 /// A product of few rows.
 #[derive(Clone, Debug)]
 struct Few {
-    format: ElementType,
+    format: Format,
     reduction: Reduction,
     /// Rows that a pass takes, and how many there are.
     at_once: u32,
@@ -169,7 +168,7 @@ impl Few {
 }
 
 const USUAL: Few = Few {
-    format: ElementType::Q4,
+    format: Format::Q4,
     reduction: Reduction::Tree,
     at_once: 1,
     count: 1,
@@ -190,7 +189,7 @@ const OUTCOMES: [(bool, Outcome); 4] =
 
 pub fn matvec_multiplies(context: &GpuContext) {
     for reduction in reductions(context) {
-        for (index, (format, cols)) in FORMATS.into_iter().zip([33, 100, 257, 320]).enumerate() {
+        for (index, (format, cols)) in FORMATS.into_iter().zip([33, 100, 257, 320, 96, 512, 256, 768]).enumerate() {
             // Each number of rows meets each outcome in one format.
             for (at_once, (normed, outcome)) in [1, 2, 4, 8].into_iter().zip(OUTCOMES.into_iter().cycle().skip(index)) {
                 let few = Few { format, reduction, at_once, cols, normed, outcome, ..USUAL };
@@ -228,7 +227,7 @@ fn a_row_of_few_has_the_same_bits_whoever_shares_its_pass() {
     for reduction in reductions(&context) {
         for (index, format) in FORMATS.into_iter().enumerate() {
             // Of the outcomes, those that a format has here are enough: all go through the same sums.
-            for (normed, outcome) in [OUTCOMES[index], OUTCOMES[(index + 2) % 4]] {
+            for (normed, outcome) in [OUTCOMES[index % 4], OUTCOMES[(index + 2) % 4]] {
                 let whole = Few { format, reduction, at_once: 8, count: 8, normed, outcome, ..USUAL };
                 let matrix = whole.matrix();
                 let x = whole.inputs(matrix.cols);
@@ -256,7 +255,7 @@ fn a_row_of_few_has_the_same_bits_whoever_shares_its_pass() {
 /// A product of many rows.
 #[derive(Clone, Debug)]
 struct Many {
-    format: ElementType,
+    format: Format,
     first: usize,
     count: usize,
     cols: usize,
@@ -269,7 +268,7 @@ struct Many {
 }
 
 const MANY: Many = Many {
-    format: ElementType::Q4,
+    format: Format::Q4,
     first: 1,
     count: 5,
     cols: 100,
@@ -379,7 +378,7 @@ fn a_row_of_many_has_the_same_bits_at_every_place_of_a_tile() {
     }
 }
 
-fn any_format() -> impl Strategy<Value = ElementType> {
+fn any_format() -> impl Strategy<Value = Format> {
     prop::sample::select(FORMATS.to_vec())
 }
 

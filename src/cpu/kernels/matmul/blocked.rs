@@ -14,7 +14,6 @@ use super::super::simd::{LANES, Line, Simd, flat, flat_mut, per_isa};
 use super::super::split::with_scratch;
 use super::tile::{Element, load_part, multiply, rows_from, write};
 use super::weights::WeightSlice;
-use crate::quant::dequantize;
 
 /// Rows of weights in a block: 448 kB widened where rows have 3584 columns, a quarter of a second-level cache.
 pub(super) const BLOCK_ROWS: usize = 32;
@@ -80,11 +79,11 @@ fn widen<S: Simd>(simd: S, weights: WeightSlice<'_>, cols: usize, block: &mut [L
         WeightSlice::F32(weights) => widen_rows(simd, weights, cols, block),
         WeightSlice::F16(weights) => widen_rows(simd, weights, cols, block),
         WeightSlice::Bf16(weights) => widen_rows(simd, weights, cols, block),
-        WeightSlice::Q4 { blocks, first, len } => {
+        WeightSlice::Blocks { blocks, first, len } => {
             let pitch = cols.next_multiple_of(LANES);
             for (row, to) in (0..len / cols).zip(flat_mut(block).chunks_exact_mut(pitch)) {
                 let (to, rest) = to.split_at_mut(cols);
-                dequantize(blocks, first + row * cols, to);
+                blocks.dequantize(first + row * cols, to);
                 rest.fill(0.0);
             }
         }

@@ -24,7 +24,7 @@ use std::cell::Cell;
 
 use super::columns::Columns;
 use super::isa::Isa;
-use super::matmul_q4::{self, Activations};
+use super::matmul_packed::{self, Activations};
 use super::{pool, split};
 use crate::tally;
 pub use weights::{WeightSlice, Weights};
@@ -69,9 +69,9 @@ pub fn matmul<const N: usize>(isa: Isa, x: &[f32], cols: usize, products: [Produ
     split::chunks(&mut tasks, 1, |_, tasks| {
         for Task { weights, out } in tasks {
             match *weights {
-                Weights::Packed(panels) => matmul_q4::rows(isa, &rounded, panels, out),
+                Weights::Packed(panels) => matmul_packed::rows(isa, &rounded, panels, out),
                 // Weights in registers want whole vectors; blocks come in other sizes.
-                Weights::Stored(weights) if m <= FEW_ROWS && !matches!(weights, WeightSlice::Q4 { .. }) => {
+                Weights::Stored(weights) if m <= FEW_ROWS && !matches!(weights, WeightSlice::Blocks { .. }) => {
                     stream::rows(isa, x, cols, weights, out)
                 }
                 Weights::Stored(weights) => blocked::rows(isa, x, cols, weights, out),

@@ -12,7 +12,7 @@ per_isa! {
             WeightSlice::F32(weights) => few(simd, x, cols, weights, out),
             WeightSlice::F16(weights) => few(simd, x, cols, weights, out),
             WeightSlice::Bf16(weights) => few(simd, x, cols, weights, out),
-            WeightSlice::Q4 { .. } => unreachable!("four bits are widened in blocks"),
+            WeightSlice::Blocks { .. } => unreachable!("blocks are widened as wholes"),
         }
     }
 }

@@ -6,15 +6,20 @@ use proptest::prelude::*;
 use super::{Product, WeightSlice, Weights, matmul};
 use crate::cpu::kernels::Isa;
 use crate::cpu::kernels::testing::{assert_same_bits, noise, on_threads};
-use crate::quant::{Block, Encoding, Search, dequantize, quantize};
+use crate::quant::ggml::testing::AnyBlocks;
+use crate::quant::{Block, Blocks, Encoding, Search, quantize};
 
-/// The same noise in one of the storage types.
+/// The same noise in one of the storage types, or blocks of any bytes.
 enum Stored {
     F32(Vec<f32>),
     F16(Vec<f16>),
     Bf16(Vec<bf16>),
     Q4(Vec<Block>, usize),
+    Ggml(AnyBlocks, usize),
 }
+
+/// How many kinds there are; those of ggml are the last, and have whole blocks only.
+const KINDS: usize = 4 + AnyBlocks::KINDS;
 
 impl Stored {
     fn new(kind: usize, weights: &[f32]) -> Self {
@@ -22,9 +27,13 @@ impl Stored {
             0 => Self::F32(weights.to_vec()),
             1 => Self::F16(weights.iter().map(|&weight| f16::from_f32(weight)).collect()),
             2 => Self::Bf16(weights.iter().map(|&weight| bf16::from_f32(weight)).collect()),
-            _ => {
+            3 => {
                 let blocks = quantize(weights, Encoding::Asymmetric, Search::MinMax).expect("finite weights");
                 Self::Q4(blocks, weights.len())
+            }
+            _ => {
+                let seed = weights.first().map_or(0, |weight| u64::from(weight.to_bits()));
+                Self::Ggml(AnyBlocks::random(kind - 4, seed, weights.len()), weights.len())
             }
         }
     }
@@ -34,7 +43,8 @@ impl Stored {
             Self::F32(weights) => WeightSlice::F32(weights),
             Self::F16(weights) => WeightSlice::F16(weights),
             Self::Bf16(weights) => WeightSlice::Bf16(weights),
-            Self::Q4(blocks, len) => WeightSlice::Q4 { blocks, first: 0, len: *len },
+            Self::Q4(blocks, len) => WeightSlice::Blocks { blocks: Blocks::Q4(blocks), first: 0, len: *len },
+            Self::Ggml(blocks, len) => WeightSlice::Blocks { blocks: blocks.blocks(), first: 0, len: *len },
         }
     }
 
@@ -43,13 +53,16 @@ impl Stored {
             Self::F32(weights) => weights.clone(),
             Self::F16(weights) => weights.iter().map(|weight| weight.to_f32()).collect(),
             Self::Bf16(weights) => weights.iter().map(|weight| weight.to_f32()).collect(),
-            Self::Q4(blocks, len) => {
-                let mut weights = vec![0.0; *len];
-                dequantize(blocks, 0, &mut weights);
-                weights
-            }
+            Self::Q4(blocks, len) => dequantized(Blocks::Q4(blocks), *len),
+            Self::Ggml(blocks, len) => dequantized(blocks.blocks(), *len),
         }
     }
+}
+
+fn dequantized(blocks: Blocks<'_>, len: usize) -> Vec<f32> {
+    let mut weights = vec![0.0; len];
+    blocks.dequantize(0, &mut weights);
+    weights
 }
 
 fn product(isa: Isa, x: &[f32], cols: usize, weights: WeightSlice<'_>) -> Vec<f32> {
@@ -64,7 +77,7 @@ proptest! {
 
     #[test]
     fn every_instruction_set_is_near_the_exact_product_and_all_give_the_same_bits(
-        m in 0usize..20, rows in 0usize..70, cols in 1usize..70, kind in 0usize..4, seed: u64,
+        m in 0usize..20, rows in 0usize..70, cols in 1usize..70, kind in 0..KINDS, seed: u64,
     ) {
         let x = noise(seed, m * cols);
         let weights = Stored::new(kind, &noise(seed ^ 1, rows * cols));
@@ -85,7 +98,7 @@ proptest! {
 
     #[test]
     fn a_row_gives_the_same_bits_alone_and_in_any_company(
-        m in 1usize..20, rows in 1usize..70, cols in 1usize..2100, kind in 0usize..4, seed: u64,
+        m in 1usize..20, rows in 1usize..70, cols in 1usize..2100, kind in 0..KINDS, seed: u64,
     ) {
         let x = noise(seed, m * cols);
         let weights = Stored::new(kind, &noise(seed ^ 1, rows * cols));
@@ -105,10 +118,12 @@ proptest! {
 }
 
 #[test]
-fn four_bit_weights_give_the_bits_of_what_they_stand_for() {
+fn blocks_give_the_bits_of_what_they_stand_for() {
     // Rows that begin anywhere in a block, that lie within one, and that are longer than a chunk of columns.
-    for (rows, cols) in [(70, 33), (40, 31), (5, 1), (33, 72), (9, 64), (7, 1100), (2, 2080)] {
-        let weights = Stored::new(3, &noise(10, rows * cols));
+    let straddling = [(70, 33), (40, 31), (5, 1), (33, 72), (9, 64), (7, 1100), (2, 2080)].map(|shape| (3, shape));
+    let whole = (4..KINDS).flat_map(|kind| [(kind, (35, 256)), (kind, (3, 1280))]);
+    for (kind, (rows, cols)) in straddling.into_iter().chain(whole) {
+        let weights = Stored::new(kind, &noise(10, rows * cols));
         let single = Stored::F32(weights.values());
         for m in [1, 2, 5, 9, 14] {
             let x = noise(11, m * cols);

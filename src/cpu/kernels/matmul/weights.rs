@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
-use super::super::matmul_q4::Panels;
-use crate::quant::{BLOCK_LEN, Block};
+use super::super::matmul_packed::Panels;
+use crate::quant::Blocks;
 
 /// A matrix in its storage type, row-major.
 #[derive(Clone, Copy, Debug)]
@@ -16,10 +16,10 @@ pub enum WeightSlice<'a> {
     F16(&'a [f16]),
     /// The upper half of single precision.
     Bf16(&'a [bf16]),
-    /// Four bits: `len` weights from the flat index `first` of a tensor on, which may lie within a block.
-    Q4 {
+    /// `len` weights from the flat index `first` of a tensor on, which may lie within a block.
+    Blocks {
         /// All blocks of the tensor.
-        blocks: &'a [Block],
+        blocks: Blocks<'a>,
         /// The first weight.
         first: usize,
         /// How many.
@@ -35,7 +35,7 @@ impl<'a> WeightSlice<'a> {
             Self::F32(weights) => weights.len(),
             Self::F16(weights) => weights.len(),
             Self::Bf16(weights) => weights.len(),
-            Self::Q4 { len, .. } => *len,
+            Self::Blocks { len, .. } => *len,
         }
     }
 
@@ -55,9 +55,9 @@ impl<'a> WeightSlice<'a> {
             Self::F32(weights) => WeightSlice::F32(&weights[range]),
             Self::F16(weights) => WeightSlice::F16(&weights[range]),
             Self::Bf16(weights) => WeightSlice::Bf16(&weights[range]),
-            Self::Q4 { blocks, first, len } => {
+            Self::Blocks { blocks, first, len } => {
                 assert!(range.start <= range.end && range.end <= *len, "{range:?} of {len} weights");
-                WeightSlice::Q4 { blocks, first: first + range.start, len: range.len() }
+                WeightSlice::Blocks { blocks: *blocks, first: first + range.start, len: range.len() }
             }
         }
     }
@@ -69,7 +69,7 @@ impl<'a> WeightSlice<'a> {
             Self::F32(weights) => size_of_val(*weights),
             Self::F16(weights) => size_of_val(*weights),
             Self::Bf16(weights) => size_of_val(*weights),
-            Self::Q4 { len, .. } => len.div_ceil(BLOCK_LEN) * size_of::<Block>(),
+            Self::Blocks { blocks, len, .. } => len.div_ceil(blocks.block_len()) * blocks.block_size(),
         }
     }
 }
@@ -79,7 +79,7 @@ impl<'a> WeightSlice<'a> {
 pub enum Weights<'a> {
     /// In its storage type.
     Stored(WeightSlice<'a>),
-    /// Of four bits, packed for the fast path.
+    /// In blocks, packed for the fast path.
     Packed(Panels<'a>),
 }
 

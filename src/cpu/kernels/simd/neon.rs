@@ -56,6 +56,16 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn load_u8(self, from: &[u8; LANES]) -> Four {
+        self.load(&from.map(f32::from))
+    }
+
+    #[inline(always)]
+    fn load_i8(self, from: &[i8; LANES]) -> Four {
+        self.load(&from.map(f32::from))
+    }
+
+    #[inline(always)]
     fn store(self, v: Four, to: &mut [f32; LANES]) {
         let to = to.as_mut_ptr();
         for (i, v) in v.0.into_iter().enumerate() {

@@ -87,6 +87,26 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn load_u8(self, from: &[u8; LANES]) -> Pair {
+        // SAFETY: `self` proves AVX2, and the array has sixteen bytes to be read.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.as_ptr().cast());
+            let (low, high) = (_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(bytes, bytes)));
+            Pair(_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high))
+        }
+    }
+
+    #[inline(always)]
+    fn load_i8(self, from: &[i8; LANES]) -> Pair {
+        // SAFETY: as above.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.as_ptr().cast());
+            let (low, high) = (_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes)));
+            Pair(_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high))
+        }
+    }
+
+    #[inline(always)]
     fn store(self, v: Pair, to: &mut [f32; LANES]) {
         let to = to.as_mut_ptr();
         // SAFETY: `self` proves AVX2, and the array has room for sixteen floats.
@@ -193,6 +213,24 @@ impl Simd for Avx512 {
     fn load_f16(self, from: &[f16; LANES]) -> Single {
         // SAFETY: `self` proves AVX-512, and the array has sixteen numbers of two bytes.
         unsafe { Single(_mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast()))) }
+    }
+
+    #[inline(always)]
+    fn load_u8(self, from: &[u8; LANES]) -> Single {
+        // SAFETY: `self` proves AVX-512, and the array has sixteen bytes to be read.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.as_ptr().cast());
+            Single(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)))
+        }
+    }
+
+    #[inline(always)]
+    fn load_i8(self, from: &[i8; LANES]) -> Single {
+        // SAFETY: as above.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.as_ptr().cast());
+            Single(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)))
+        }
     }
 
     #[inline(always)]

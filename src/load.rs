@@ -1,4 +1,4 @@
-//! The front door: a directory → checked tensors → the form that a backend's kernels read → a model in the world.
+//! The front door: a directory or a GGUF file → checked tensors → the form that a backend's kernels read → a model in the world.
 //!
 //! The slow half, [`LoadedModel::open`], needs no world: a host may run it on another thread and move the result. The
 //! other, [`LoadedModel::spawn`], takes microseconds.
@@ -404,7 +404,8 @@ fn end_tokens(checkpoint: &Checkpoint, chat: bool) -> Vec<u32> {
     checkpoint.end_tokens(chat).into_iter().map(|end| end.id).collect()
 }
 
-/// A checkpoint hands out each tensor once its shape and values are checked. Its bytes mean what the model's makers say.
+/// A checkpoint hands out each tensor once its shape and values are checked. Its bytes mean what the model's makers say,
+/// unless whoever wrote the file has done to small tensors what is to be done to them.
 impl MapTensors<Shapes, Mapped> for Checkpoint {
     type Error = CheckpointError;
 
@@ -413,7 +414,8 @@ impl MapTensors<Shapes, Mapped> for Checkpoint {
     }
 
     fn vector(&mut self, name: &str, vector: &Shape<VectorRole>) -> Result<StoredVector, CheckpointError> {
-        Ok(StoredVector { tensor: self.take(name, &vector.dims)?, role: vector.role })
+        let role = if self.is_applied() { vector.role.applied() } else { vector.role };
+        Ok(StoredVector { tensor: self.take(name, &vector.dims)?, role })
     }
 }
 

@@ -6,18 +6,22 @@ mod any_bytes;
 mod converted;
 #[path = "support/damage.rs"]
 mod damage;
+#[path = "support/gguf.rs"]
+mod gguf;
 #[path = "support/tiny_checkpoint.rs"]
 mod tiny_checkpoint;
 
 use std::alloc::System;
+use std::sync::OnceLock;
 
 use any_bytes::three_tensors;
 use cap::Cap;
 use converted::{blocks, halves, tensor_file};
 use damage::{any_json, damaged, edge, shape, with_any_value};
+use gguf::{Gguf, Meta, Tensor};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tiny_checkpoint::{file_with_header, text_config};
+use tiny_checkpoint::{TinyCheckpoint, file_with_header, text_config};
 
 /// A hundred times what these tests take: whoever believes a header asks for more, and the tests end.
 #[global_allocator]
@@ -36,6 +40,51 @@ fn valid_index() -> Value {
         {"name": "model.layers.0.mlp.down_proj.weight", "file": "matrix.q4", "quantized": true, "shape": [8, 12], "numel": 96},
         {"name": "model.norm.weight", "file": "vector.f16", "quantized": false, "shape": [8], "numel": 8},
     ]})
+}
+
+fn valid_gguf() -> Gguf {
+    static VALID: OnceLock<Gguf> = OnceLock::new();
+    VALID.get_or_init(|| gguf::converted(TinyCheckpoint::new().path())).clone()
+}
+
+/// The number of a type of values, and a length or a count that may be an edge, before a few bytes.
+fn nearly_right_value() -> impl Strategy<Value = Meta> {
+    let bytes = prop::collection::vec(any::<u8>(), 0..40);
+    (0..14u32, 0..14u32, edge(), bytes).prop_map(|(kind, inner, count, bytes)| match kind {
+        8 => Meta::Raw(kind, [&count.to_le_bytes()[..], &bytes].concat()),
+        9 => Meta::Raw(kind, [&inner.to_le_bytes()[..], &count.to_le_bytes(), &bytes].concat()),
+        _ => Meta::Raw(kind, bytes),
+    })
+}
+
+/// A file with one value, one tensor, or one of the numbers at its beginning in place of the right one.
+fn nearly_right_gguf() -> impl Strategy<Value = Vec<u8>> {
+    let (keys, names) = {
+        let valid = valid_gguf();
+        let keys: Vec<Vec<u8>> = valid.pairs.into_iter().map(|(key, _)| key).collect();
+        let names: Vec<String> = valid.tensors.into_iter().map(|tensor| tensor.name).collect();
+        (keys, names)
+    };
+    let other_value = (prop::sample::select(keys), nearly_right_value()).prop_map(|(key, value)| {
+        let mut gguf = valid_gguf();
+        gguf.set(&String::from_utf8(key).unwrap(), value);
+        gguf
+    });
+    let offset = prop_oneof![4 => Just(None), 1 => edge().prop_map(Some)];
+    let other_tensor = (prop::sample::select(names), 0..44u32, shape(), offset, 0..100usize);
+    let other_tensor = other_tensor.prop_map(|(name, kind, dimensions, offset, size)| {
+        let mut gguf = valid_gguf();
+        let bytes = vec![0; size];
+        *gguf.tensor(&name) = Tensor { name: name.clone(), kind, dimensions, bytes, offset };
+        gguf
+    });
+    let other_header = (edge(), edge(), 0..6u32).prop_map(|(tensors, pairs, version)| Gguf {
+        tensor_count: Some(tensors),
+        pair_count: Some(pairs),
+        version,
+        ..valid_gguf()
+    });
+    prop_oneof![other_value, other_tensor, other_header].prop_map(|gguf| gguf.bytes())
 }
 
 /// A file with the header of this shape, a count and a payload that would fit if sizes wrapped, or nearly so.
@@ -88,6 +137,8 @@ proptest! {
     #[test]
     fn any_bytes_at_all(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
         any_bytes::safetensors(&bytes);
+        any_bytes::gguf(&bytes);
+        any_bytes::gguf(&[b"GGUF\x03\0\0\0", &bytes[..]].concat());
         any_bytes::q4(&bytes);
         any_bytes::f16(&bytes);
         any_bytes::config(&bytes);
@@ -102,6 +153,16 @@ proptest! {
     #[test]
     fn a_damaged_f16(bytes in damaged(valid_f16())) {
         any_bytes::f16(&bytes);
+    }
+
+    #[test]
+    fn a_damaged_gguf(bytes in damaged(valid_gguf().bytes())) {
+        any_bytes::gguf(&bytes);
+    }
+
+    #[test]
+    fn a_nearly_right_gguf(bytes in nearly_right_gguf()) {
+        any_bytes::gguf(&bytes);
     }
 
     #[test]
@@ -161,6 +222,7 @@ proptest! {
 #[test]
 fn what_is_right_is_read() {
     assert_eq!(any_bytes::safetensors(&three_tensors()), 3);
+    assert_eq!(any_bytes::gguf(&valid_gguf().bytes()), valid_gguf().tensors.len());
     assert_eq!(any_bytes::config(text_config().to_string().as_bytes()), 3);
     assert_eq!(any_bytes::q4(&valid_q4()), 1);
     assert_eq!(any_bytes::f16(&valid_f16()), 1);

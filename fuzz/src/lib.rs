@@ -7,4 +7,4 @@ mod converted;
 #[path = "../../tests/support/tiny_checkpoint.rs"]
 mod tiny_checkpoint;
 
-pub use any_bytes::{config, f16, index, q4, safetensors};
+pub use any_bytes::{config, f16, gguf, index, q4, safetensors};

@@ -13,6 +13,7 @@ use super::error::{CheckpointError, Excerpt};
 use super::found::{Entry, Found, no_such_tensor};
 use super::generation::GenerationConfig;
 use super::head;
+use super::location::Location;
 use super::names::{EMBEDDING, HEAD, OtherModel, TensorNames};
 use super::source::Source;
 use super::tensor::Tensor;
@@ -41,23 +42,26 @@ pub struct Checkpoint {
     taken: BTreeSet<String>,
     /// Whether a head is stored where `config.json` says that the embedding is the head.
     head_was_untied: bool,
+    /// Whether small tensors are what is computed with.
+    is_applied: bool,
 }
 
 impl Checkpoint {
-    /// Opens a directory in Hugging Face form, or a converted one: one with a `quantize_index.json`.
+    /// Opens a directory in Hugging Face form, or a converted one: one with a `quantize_index.json`. Or a GGUF file; of a
+    /// model in several such files, any of them.
     ///
     /// # Errors
     /// If a file is missing, unreadable or malformed, or asks for what is not implemented.
-    pub fn open(directory: &Path) -> Result<Self, CheckpointError> {
-        Self::load(Source::existing(directory)?)
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        Self::load(Location::open(path, &mut Err)?.source())
     }
 
-    /// Opens a directory for its weights only: its text side is neither read nor checked, and `None`.
+    /// Opens a directory or a GGUF file for its weights only: its text side is neither read nor checked, and `None`.
     ///
     /// # Errors
     /// As [`Checkpoint::open`].
-    pub fn open_weights(directory: &Path) -> Result<Self, CheckpointError> {
-        Self::load_weights(Source::existing(directory)?)
+    pub fn open_weights(path: &Path) -> Result<Self, CheckpointError> {
+        Self::load_weights(Location::open(path, &mut Err)?.source())
     }
 
     /// Opens files that are in memory, for example compiled into the program, with the same checks. `name` stands for
@@ -66,7 +70,7 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open`].
     pub fn from_files(name: &str, files: &[(&str, Bytes)]) -> Result<Self, CheckpointError> {
-        Self::load(Source::Embedded { name, files })
+        Self::load(Location::in_memory(name, files)?.source())
     }
 
     fn load(source: Source<'_>) -> Result<Self, CheckpointError> {
@@ -89,14 +93,24 @@ impl Checkpoint {
         warnings.extend(unused_adapter(source));
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
-        let Found { file: weights, mut tensors, .. } = found;
+        let Found { file: weights, mut tensors, family, .. } = found;
         leave_out_other_models(&mut tensors);
         let head = names.full(HEAD);
         if config.tie_word_embeddings && head != names.full(EMBEDDING) && tensors.remove(&head).is_some() {
             tracing::debug!("{head} is left out: the embedding is the head");
         }
-        let (tokenizer, chat_template, taken) = (None, None, BTreeSet::new());
-        Ok(Self { config, generation, tokenizer, chat_template, weights, names, tensors, taken, head_was_untied })
+        Ok(Self {
+            config,
+            generation,
+            tokenizer: None,
+            chat_template: None,
+            weights,
+            names,
+            tensors,
+            taken: BTreeSet::new(),
+            head_was_untied,
+            is_applied: family.is_some(),
+        })
     }
 
     /// What the files call the tensors.
@@ -108,6 +122,13 @@ impl Checkpoint {
     /// `config.tie_word_embeddings` does not.
     pub(crate) fn head_was_untied(&self) -> bool {
         self.head_was_untied
+    }
+
+    /// Whether small tensors hold what is computed with, rather than what was published: a norm's weight with the one
+    /// that is added to it, a rate of decay rather than its logarithm.
+    #[must_use]
+    pub fn is_applied(&self) -> bool {
+        self.is_applied
     }
 
     /// What ends a text: `generation_config.json`'s tokens, else `config.json`'s.
@@ -128,7 +149,9 @@ impl Checkpoint {
     /// What is known of a tensor, which counts as taken from now on.
     pub(super) fn entry(&mut self, name: &str, shape: &[usize]) -> Result<&Entry, CheckpointError> {
         let full = self.names.full(name);
-        let Some(entry) = self.tensors.get(&full) else { return Err(no_such_tensor(&self.weights, &full, shape)) };
+        let Some(entry) = self.tensors.get(&full) else {
+            return Err(no_such_tensor(&self.weights, &self.names.shown(&full), shape));
+        };
         self.taken.insert(full);
         Ok(entry)
     }

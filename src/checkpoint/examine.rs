@@ -12,7 +12,9 @@ use super::directory::{CONFIG, unused_adapter};
 use super::error::CheckpointError;
 use super::found::{Entry, Found, no_such_tensor};
 use super::generation::GenerationConfig;
+use super::gguf::Gguf;
 use super::head;
+use super::location::Location;
 use super::names::TensorNames;
 use super::source::Source;
 use super::tensor::ElementType;
@@ -21,7 +23,7 @@ use super::tokenizer_config::TokenizerConfig;
 use super::values::Values;
 
 /// A directory that was looked through. Nobody has looked at its tensors' elements yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Examination {
     /// `None` where it was refused.
@@ -30,7 +32,11 @@ pub struct Examination {
     pub faults: Vec<CheckpointError>,
     /// What loading it warns of, or cannot be used though it can be loaded.
     pub warnings: Vec<CheckpointError>,
+    /// What the file says beside the tensors, each key with its value in words; none of a directory.
+    pub metadata: Vec<(String, String)>,
     names: TensorNames,
+    /// The files that loading reads, as far as they are there.
+    files: Vec<PathBuf>,
     /// `None` where there is nothing that would say which tensors there are.
     found: Option<Found>,
     /// Names of tensors that are part of `faults` already.
@@ -64,13 +70,29 @@ pub struct Placement {
 }
 
 impl Examination {
-    /// Looks through the configuration, the text side and the headers of all weights in `directory`.
+    /// Looks through the configuration, the text side and the headers of all weights in `path`: a directory, or a GGUF file.
     ///
     /// # Errors
-    /// If `directory` is not one; everything else is among the faults.
-    pub fn of(directory: &Path) -> Result<Self, CheckpointError> {
-        let source = Source::existing(directory)?;
+    /// If `path` is neither; everything else is among the faults.
+    pub fn of(path: &Path) -> Result<Self, CheckpointError> {
+        if !path.is_file() {
+            return Self::of_source(Source::existing(path)?, Vec::new());
+        }
         let mut faults = Vec::new();
+        let location = Location::open(path, &mut |fault| {
+            faults.push(fault);
+            Ok(())
+        });
+        match location {
+            Ok(location) => Self::of_source(location.source(), faults),
+            Err(fault) => {
+                faults.push(fault);
+                Ok(Self { files: vec![path.into()], faults, ..Self::default() })
+            }
+        }
+    }
+
+    fn of_source(source: Source<'_>, mut faults: Vec<CheckpointError>) -> Result<Self, CheckpointError> {
         let (mut config, mut warnings) = match keep(ModelConfig::load(source, CONFIG), &mut faults) {
             Some(Told { config, warnings }) => (Some(config), warnings),
             None => (None, Vec::new()),
@@ -105,7 +127,11 @@ impl Examination {
             CheckpointError::Tensor { tensor, .. } => Some(tensor.clone()),
             _ => None,
         });
-        Ok(Self { config, faulty: named.collect(), faults, warnings, names, found })
+        let (metadata, files) = match source {
+            Source::Gguf(gguf) => (metadata(gguf), gguf.files().to_vec()),
+            _ => (Vec::new(), files(source)),
+        };
+        Ok(Self { config, faulty: named.collect(), faults, warnings, metadata, names, files, found })
     }
 
     /// What the files call the tensors.
@@ -113,12 +139,18 @@ impl Examination {
         &self.names
     }
 
-    /// All tensors that files have, ordered by name.
+    /// All tensors that files have, ordered by the full names that they were published with.
     pub fn tensors(&self) -> impl Iterator<Item = TensorEntry> {
-        self.found.iter().flat_map(|found| found.tensors.values().map(TensorEntry::of))
+        self.published().map(|(_, tensor)| tensor)
     }
 
-    /// Finds a tensor by its full name, as loading does, but looks at none of its elements. `None` if it is part of the
+    /// The same with those names, which files may have others for.
+    pub(crate) fn published(&self) -> impl Iterator<Item = (&str, TensorEntry)> {
+        let tensors = self.found.iter().flat_map(|found| &found.tensors);
+        tensors.map(|(name, entry)| (name.as_str(), TensorEntry::of(entry)))
+    }
+
+    /// Finds a tensor by the full name that it was published with, as loading does, but looks at none of its elements. `None` if it is part of the
     /// faults already.
     ///
     /// # Errors
@@ -126,32 +158,41 @@ impl Examination {
     pub fn place(&self, name: &str, shape: &[usize]) -> Option<Result<Placement, CheckpointError>> {
         let found = self.found.as_ref()?;
         let Some(entry) = found.tensors.get(name) else {
-            let told = self.faulty.contains(name) || found.unread.contains(name);
-            return (!told).then(|| Err(no_such_tensor(&found.file, name, shape)));
+            let shown = self.names.shown(name);
+            let told = self.faulty.contains(&shown) || found.unread.contains(name);
+            return (!told).then(|| Err(no_such_tensor(&found.file, &shown, shape)));
         };
         Some(match entry {
             Entry::InShard(entry) => entry.element(shape).map(|element| Placement { element, offset: entry.offset }),
             Entry::Converted(entry) => {
                 entry.offset(shape).map(|offset| Placement { element: entry.format.element(), offset })
             }
+            Entry::InGguf(entry) => entry.element(shape).map(|element| Placement { element, offset: entry.offset() }),
         })
     }
 
-    /// Every file that loading the directory reads, as far as it is there.
+    /// Every file that loading reads, as far as it is there; of a directory, without those that hold nothing but tensors.
     #[must_use]
-    pub fn files(directory: &Path) -> Vec<PathBuf> {
-        let source = Source::Directory(directory);
-        const NAMES: [&str; 7] = [
-            CONFIG,
-            "generation_config.json",
-            "tokenizer.json",
-            "tokenizer_config.json",
-            "chat_template.jinja",
-            "model.safetensors.index.json",
-            "quantize_index.json",
-        ];
-        NAMES.into_iter().filter(|name| source.has(name)).map(|name| source.path(name)).collect()
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
+}
+
+fn files(source: Source<'_>) -> Vec<PathBuf> {
+    const NAMES: [&str; 7] = [
+        CONFIG,
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+        "model.safetensors.index.json",
+        "quantize_index.json",
+    ];
+    NAMES.into_iter().filter(|name| source.has(name)).map(|name| source.path(name)).collect()
+}
+
+fn metadata(gguf: &Gguf) -> Vec<(String, String)> {
+    gguf.metadata().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 impl TensorEntry {
@@ -174,6 +215,13 @@ impl TensorEntry {
                     file: entry.place.path.clone(),
                 }
             }
+            Entry::InGguf(entry) => Self {
+                name: entry.name().to_owned(),
+                element_type: entry.element_type(),
+                shape: entry.shape().to_vec(),
+                bytes: Some(entry.size()),
+                file: entry.file().to_owned(),
+            },
         }
     }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::config::ModelConfig;
 use super::converted;
 use super::error::{CheckpointError, Faults};
+use super::gguf;
 use super::huggingface::{self, Shards};
 use super::names::TensorNames;
 use super::source::Source;
@@ -18,6 +19,7 @@ use super::tensor::Tensor;
 pub(super) enum Entry {
     InShard(huggingface::Entry),
     Converted(converted::Entry),
+    InGguf(gguf::Entry),
 }
 
 impl Entry {
@@ -26,6 +28,7 @@ impl Entry {
         match self {
             Self::InShard(entry) => &entry.file,
             Self::Converted(entry) => &entry.place.path,
+            Self::InGguf(entry) => entry.file(),
         }
     }
 
@@ -34,6 +37,7 @@ impl Entry {
         match self {
             Self::InShard(entry) => entry.unchecked(),
             Self::Converted(entry) => entry.unchecked(),
+            Self::InGguf(entry) => entry.unchecked(),
         }
     }
 
@@ -42,6 +46,7 @@ impl Entry {
         match self {
             Self::InShard(entry) => entry.tensor(shape),
             Self::Converted(entry) => entry.tensor(shape),
+            Self::InGguf(entry) => entry.tensor(shape),
         }
     }
 }
@@ -54,6 +59,8 @@ pub(super) struct Found {
     pub(super) tensors: BTreeMap<String, Entry>,
     /// Those of which nothing is known, because the files they should be in could not be read.
     pub(super) unread: BTreeSet<String>,
+    /// Whose names tensors have in the files, where those are not the published ones.
+    pub(super) family: Option<gguf::Family>,
 }
 
 impl Found {
@@ -63,10 +70,15 @@ impl Found {
         rotation_seed: Option<u64>,
         faults: Faults<'_>,
     ) -> Result<Self, CheckpointError> {
+        if let Source::Gguf(gguf) = source {
+            let gguf::Tensors { tensors, unread } = gguf.tensors(faults)?;
+            let tensors = tensors.into_iter().map(|(name, entry)| (name, Entry::InGguf(entry))).collect();
+            return Ok(Self { file: gguf.file().into(), tensors, unread, family: Some(gguf.family()) });
+        }
         let Some(entries) = converted::read(source, rotation_seed, faults)? else {
             let Shards { file, tensors, unread } = huggingface::read(source, faults)?;
             let tensors = tensors.into_iter().map(|(name, entry)| (name, Entry::InShard(entry))).collect();
-            return Ok(Self { file, tensors, unread });
+            return Ok(Self { file, tensors, unread, family: None });
         };
         let file = source.path(converted::INDEX);
         for other in [huggingface::SINGLE, huggingface::INDEX] {
@@ -77,13 +89,14 @@ impl Found {
             }
         }
         let tensors = entries.into_iter().map(|entry| (entry.name.clone(), Entry::Converted(entry))).collect();
-        Ok(Self { file, tensors, unread: BTreeSet::new() })
+        Ok(Self { file, tensors, unread: BTreeSet::new(), family: None })
     }
 
     /// What they are called, if they are those of `config`'s model.
     pub(super) fn names(&self, config: &ModelConfig, faults: Faults<'_>) -> Result<TensorNames, CheckpointError> {
         let names = self.tensors.keys().map(String::as_str);
-        TensorNames::find(&self.file, config.layout, config.tie_word_embeddings, names, faults)
+        let names = TensorNames::find(&self.file, config.layout, config.tie_word_embeddings, names, faults)?;
+        Ok(names.of_family(self.family))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Bytes on disk → checked views. A directory in Hugging Face form enters; a [`Checkpoint`] leaves, with a configuration
+//! Bytes on disk → checked views. A directory in Hugging Face form, or a GGUF file, enters; a [`Checkpoint`] leaves, with a configuration
 //! that is known to be one we implement, tensors that are known to lie in their files, and the text side where there is
 //! one. Nothing is allocated or mapped by a header's word alone, and every refusal is one [`CheckpointError`] that says
 //! which file, which field or tensor, what was expected and what was found.
@@ -15,10 +15,12 @@ mod error;
 mod examine;
 mod found;
 mod generation;
+mod gguf;
 mod head;
 mod huggingface;
 mod jinja;
 pub(crate) mod json;
+mod location;
 mod messages;
 mod names;
 mod prefix;
@@ -46,12 +48,14 @@ pub use end_tokens::{EndToken, EndTokenSource};
 pub use error::CheckpointError;
 pub use examine::{Examination, Placement, TensorEntry};
 pub use generation::GenerationConfig;
+pub(crate) use location::texts_in_gguf;
 pub use messages::{ChatRequest, MessagesError};
 pub use names::OtherModel;
 pub(crate) use names::{EMBEDDING, HEAD, TensorNames};
 pub use prefix::Prefix;
 pub use rope::{RopeConfig, RopeFrequencies, RopeScaling};
 pub(crate) use source::open_regular;
+pub(crate) use stream::Undo;
 pub use stream::{Elements, Piece, StoredTensor, TensorReader};
 pub use template_args::{ReservedName, TemplateArgs};
 pub use tensor::{ElementType, Tensor};

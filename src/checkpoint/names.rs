@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::config::Layout;
 use super::error::{CheckpointError, Faults};
+use super::gguf::Family;
 
 /// The matrix that turns the last hidden state into logits.
 pub(crate) const HEAD: &str = "lm_head.weight";
@@ -24,6 +25,8 @@ pub(crate) struct TensorNames {
     prefix: String,
     embedding: String,
     head: String,
+    /// Whose other names tensors have in the files, if they have.
+    family: Option<Family>,
 }
 
 impl TensorNames {
@@ -59,7 +62,17 @@ impl TensorNames {
             (None, Some(head)) if tied => head.to_owned(),
             _ => format!("{prefix}{EMBEDDING}"),
         };
-        Ok(Self { prefix, embedding, head: head.unwrap_or(HEAD).to_owned() })
+        Ok(Self { prefix, embedding, head: head.unwrap_or(HEAD).to_owned(), family: None })
+    }
+
+    /// The same where files have other names, those of `family`.
+    pub(super) fn of_family(self, family: Option<Family>) -> Self {
+        Self { family, ..self }
+    }
+
+    /// What messages call the tensor with this full name: what its file does.
+    pub(super) fn shown(&self, full: &str) -> String {
+        self.family.and_then(|family| family.in_files(full)).unwrap_or_else(|| full.to_owned())
     }
 
     /// The name in the files of what is called `name` in the text model, e.g. `layers.0.mlp.up_proj.weight`.

@@ -1,4 +1,4 @@
-//! Where a checkpoint's files come from: a directory, or bytes compiled into the program. Refuses what is no regular,
+//! Where a checkpoint's files come from: a directory, bytes compiled into the program, or a GGUF file, which stands for them. Refuses what is no regular,
 //! non-empty file before it opens it, and reads no more than a limit. The only place that maps files.
 
 use std::fs::{self, File};
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use memmap2::Mmap;
 
 use super::error::CheckpointError;
+use super::gguf::Gguf;
 
 /// How every Git LFS pointer begins: what a clone without LFS leaves in a large file's place.
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
@@ -25,6 +26,8 @@ pub(super) enum Source<'a> {
         /// Each file's name and content.
         files: &'a [(&'a str, Bytes)],
     },
+    /// What a GGUF file says, as the texts of the files that it stands for.
+    Gguf(&'a Gguf),
 }
 
 /// A file of a [`Source`] that may not be there, to be opened later.
@@ -71,6 +74,7 @@ impl<'a> Source<'a> {
         match self {
             Self::Directory(directory) => directory.join(file),
             Self::Embedded { name, .. } => Path::new(name).join(file),
+            Self::Gguf(gguf) => gguf.file().join(file),
         }
     }
 
@@ -86,6 +90,13 @@ impl<'a> Source<'a> {
                 Some(bytes) => bytes.to_vec(),
                 None => return Ok(None),
             },
+            Self::Gguf(gguf) => {
+                let Some(text) = gguf.text(file)? else { return Ok(None) };
+                if text.len() as u64 > limit {
+                    return Err(too_large(&path, limit, text.len() as u64));
+                }
+                return Ok(Some(text));
+            }
         };
         check_content(&path, &bytes)?;
         String::from_utf8(bytes).map(Some).map_err(|error| {
@@ -103,7 +114,7 @@ impl<'a> Source<'a> {
     pub(super) fn place(&self, file: &str) -> Place {
         let content = match self {
             Self::Directory(_) => Content::OnDisk,
-            Self::Embedded { .. } => Content::Embedded(self.embedded(file).cloned()),
+            Self::Embedded { .. } | Self::Gguf(_) => Content::Embedded(self.embedded(file).cloned()),
         };
         Place { path: self.path(file), content }
     }
@@ -112,13 +123,13 @@ impl<'a> Source<'a> {
     pub(super) fn has(&self, file: &str) -> bool {
         match self {
             Self::Directory(directory) => fs::symlink_metadata(directory.join(file)).is_ok(),
-            Self::Embedded { .. } => self.embedded(file).is_some(),
+            Self::Embedded { .. } | Self::Gguf(_) => self.embedded(file).is_some(),
         }
     }
 
     fn embedded(&self, file: &str) -> Option<&Bytes> {
         match self {
-            Self::Directory(_) => None,
+            Self::Directory(_) | Self::Gguf(_) => None,
             Self::Embedded { files, .. } => files.iter().find(|(name, _)| *name == file).map(|(_, bytes)| bytes),
         }
     }
@@ -187,9 +198,13 @@ fn read_limited(path: &Path, file: File, length: u64, limit: u64) -> Result<Vec<
     }
     let found = length.max(bytes.len() as u64);
     if found > limit {
-        return Err(CheckpointError::file(path, format!("at most {limit} bytes"), format!("{found} bytes")));
+        return Err(too_large(path, limit, found));
     }
     Ok(bytes)
+}
+
+fn too_large(path: &Path, limit: u64, found: u64) -> CheckpointError {
+    CheckpointError::file(path, format!("at most {limit} bytes"), format!("{found} bytes"))
 }
 
 #[expect(unsafe_code, reason = "mapping a file is unsafe by nature")]

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
@@ -13,6 +13,7 @@ use super::aligned::AlignedBytes;
 use super::directory::Checkpoint;
 use super::error::CheckpointError;
 use super::found::Entry;
+use super::gguf::Transposed;
 use super::source::open_regular;
 use super::tensor::ElementType;
 use crate::quant::Blocks;
@@ -26,6 +27,28 @@ pub struct StoredTensor {
     file: PathBuf,
     /// Of the first element, in bytes from the beginning of the file.
     offset: u64,
+    /// How its bytes are in another order in the file, if they are.
+    order: Option<Transposed>,
+    /// What undoes what was done to its values, if anything was.
+    undo: Option<Undo>,
+}
+
+/// What undoes what a converter did to the values of a small tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Undo {
+    /// One was added: a norm's weight.
+    Shift,
+    /// `−exp` was taken: the logarithm of a rate of decay.
+    Decay,
+}
+
+impl Undo {
+    fn apply(self, values: &mut [f32]) {
+        match self {
+            Self::Shift => values.iter_mut().for_each(|value| *value -= 1.0),
+            Self::Decay => values.iter_mut().for_each(|value| *value = (-*value).ln()),
+        }
+    }
 }
 
 impl Checkpoint {
@@ -35,20 +58,23 @@ impl Checkpoint {
     /// # Errors
     /// If there is no such tensor, its shape is not `shape`, or its element type is none we read.
     pub fn find(&mut self, name: &str, shape: &[usize]) -> Result<StoredTensor, CheckpointError> {
-        let entry = match self.entry(name, shape)? {
-            Entry::InShard(entry) => entry,
+        let entry = self.entry(name, shape)?;
+        let (name, element, offset, order) = match entry {
+            Entry::InShard(entry) => (entry.name.clone(), entry.element(shape)?, entry.offset, None),
+            Entry::InGguf(entry) => (entry.name().to_owned(), entry.element(shape)?, entry.offset(), entry.order()?),
             Entry::Converted(entry) => {
                 let expected = "a tensor that was not converted";
                 return Err(CheckpointError::tensor(&entry.place.path, &entry.name, expected, "a file of its own"));
             }
         };
-        let element = entry.element(shape)?;
         Ok(StoredTensor {
-            name: entry.name.clone(),
+            name,
             element,
             shape: shape.to_vec(),
-            file: entry.file.clone(),
-            offset: entry.offset,
+            file: entry.file().to_owned(),
+            offset,
+            order,
+            undo: None,
         })
     }
 }
@@ -58,6 +84,15 @@ impl StoredTensor {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The same with values as they were published, which a converter has changed.
+    pub(crate) fn undone(self, undo: Undo) -> Result<Self, CheckpointError> {
+        if self.element != ElementType::F32 {
+            let expected = "element type F32, as all small tensors that are changed";
+            return Err(CheckpointError::tensor(&self.file, &self.name, expected, self.element.to_string()));
+        }
+        Ok(Self { undo: Some(undo), ..self })
     }
 
     /// What the elements are stored as.
@@ -117,12 +152,19 @@ impl StoredTensor {
         assert!(first <= self.len(), "element {first} of {}", self.len());
         assert!(first.is_multiple_of(self.element.block_len()), "element {first}, within a block");
         let io = |action| move |source| CheckpointError::Io { file: self.file.clone(), action, source };
-        let Some((mut file, _)) = open_regular(&self.file)? else {
+        let Some((file, _)) = open_regular(&self.file)? else {
             return Err(CheckpointError::file(&self.file, "the checkpoint's weights", "no such file"));
         };
-        let before = size_of_elements(self.element, first) as u64;
-        file.seek(SeekFrom::Start(self.offset + before)).map_err(io("read"))?;
-        Ok(TensorReader { path: self.file.clone(), file, element: self.element, left: self.len() - first })
+        let before = size_of_elements(self.element, first);
+        let mut bytes = InOrder { file, offset: self.offset, order: self.order, at: before, run: 0 };
+        bytes.seek().map_err(io("read"))?;
+        Ok(TensorReader {
+            path: self.file.clone(),
+            bytes,
+            element: self.element,
+            left: self.len() - first,
+            undo: self.undo,
+        })
     }
 }
 
@@ -135,10 +177,11 @@ fn size_of_elements(element: ElementType, count: usize) -> usize {
 #[derive(Debug)]
 pub struct TensorReader {
     path: PathBuf,
-    file: File,
+    bytes: InOrder,
     element: ElementType,
     /// Elements that were not read yet.
     left: usize,
+    undo: Option<Undo>,
 }
 
 impl TensorReader {
@@ -150,10 +193,47 @@ impl TensorReader {
     pub fn read(&mut self, piece: &mut Piece, most: usize) -> Result<(), CheckpointError> {
         let count = self.left.min(most);
         (piece.element, piece.len) = (self.element, count);
-        let read = piece.bytes.read(&mut self.file, size_of_elements(self.element, count));
+        let read = piece.bytes.read(&mut self.bytes, size_of_elements(self.element, count));
         read.map_err(|source| CheckpointError::Io { file: self.path.clone(), action: "read", source })?;
         self.left -= count;
+        if let Some(undo) = self.undo {
+            undo.apply(bytemuck::cast_slice_mut(piece.bytes.as_mut()));
+        }
         Ok(())
+    }
+}
+
+/// A tensor's bytes in the published order, whichever they have in the file.
+#[derive(Debug)]
+struct InOrder {
+    file: File,
+    /// Of the tensor, in the file.
+    offset: u64,
+    order: Option<Transposed>,
+    /// How many were read, or passed over.
+    at: usize,
+    /// How many may be read from where the file is.
+    run: usize,
+}
+
+impl InOrder {
+    /// Goes to where the next byte is in the file.
+    fn seek(&mut self) -> io::Result<()> {
+        let (from, run) = self.order.map_or((self.at, usize::MAX), |order| order.find(self.at));
+        self.run = run;
+        self.file.seek(SeekFrom::Start(self.offset + from as u64)).map(drop)
+    }
+}
+
+impl Read for InOrder {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.run == 0 {
+            self.seek()?;
+        }
+        let most = into.len().min(self.run);
+        let count = self.file.read(&mut into[..most])?;
+        (self.at, self.run) = (self.at + count, self.run - count);
+        Ok(count)
     }
 }
 

@@ -1,22 +1,18 @@
 //! The `config.json` of a model whose head is a matrix of its own where the source's file says that it is the embedding.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use super::error::ConvertError;
-use super::files;
 use crate::checkpoint::json::{parse, to_text};
 
-/// The text of the `config.json` in `source` with what differs: the head is untied wherever it was tied, and the seed of
+/// The text of a `config.json` with what differs: the head is untied wherever it was tied, and the seed of
 /// a rotation is kept. Names are sorted, two spaces indent, and there is no newline at the end.
 ///
-/// The file is known to be a configuration.
-pub(super) fn untied(source: &Path, rotation_seed: Option<u64>) -> Result<String, ConvertError> {
-    let path = source.join(files::CONFIG);
-    let text = fs::read_to_string(&path).map_err(ConvertError::io(&path, "read"))?;
-    let mut config = parse(&path, &text)?;
+/// It is known to be a configuration; `path` is where it comes from.
+pub(super) fn untied(path: &Path, text: &str, rotation_seed: Option<u64>) -> Result<String, ConvertError> {
+    let mut config = parse(path, text)?;
     if let Some(fields) = config.as_object_mut() {
         change(fields, rotation_seed);
     }
@@ -42,9 +38,7 @@ mod tests {
     use super::*;
 
     fn rewritten(config: &str, rotation_seed: Option<u64>) -> String {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(files::CONFIG), config).unwrap();
-        untied(folder.path(), rotation_seed).unwrap()
+        untied(Path::new("config.json"), config, rotation_seed).unwrap()
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod progress;
 mod quarot;
 mod reference;
 mod report;
+mod texts;
 
 pub use error::ConvertError;
 pub use options::{ConvertOptions, Method, QuaRot};

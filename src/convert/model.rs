@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use super::change::Change;
 use super::error::ConvertError;
 use super::report::{ConvertedTensor, Part};
-use crate::checkpoint::{Checkpoint, Format, ModelConfig, StoredTensor, TensorNames};
-use crate::world::promised::{PromisedTensor, promised_tensors};
+use crate::checkpoint::{Checkpoint, Format, ModelConfig, StoredTensor, TensorNames, Undo};
+use crate::world::promised::{PromisedTensor, TensorRole, promised_tensors};
+use crate::world::role::VectorRole;
 
 /// All tensors that a configuration promises, in the order of the model.
 #[derive(Debug)]
@@ -33,7 +34,10 @@ impl Model {
         let (config, names) = (checkpoint.config.clone(), checkpoint.names().clone());
         let mut tensors = Vec::new();
         for promised in promised_tensors(&config) {
-            let stored = checkpoint.find(&promised.name, &promised.shape)?;
+            let mut stored = checkpoint.find(&promised.name, &promised.shape)?;
+            if let Some(undo) = promised.role.undo().filter(|_| checkpoint.is_applied()) {
+                stored = stored.undone(undo)?;
+            }
             tensors.push(PlannedTensor::new(&names, promised, stored, Change::Keep));
         }
         Ok(Self { config, names, tensors })
@@ -43,6 +47,18 @@ impl Model {
     pub(super) fn reports(&self) -> Vec<ConvertedTensor> {
         let mut counted = BTreeSet::new();
         self.tensors.iter().map(|tensor| tensor.report(!counted.insert(tensor.stored.name()))).collect()
+    }
+}
+
+impl TensorRole {
+    /// What makes published values of those that are computed with.
+    fn undo(self) -> Option<Undo> {
+        match self {
+            Self::Vector(VectorRole::ShiftedNorm) => Some(Undo::Shift),
+            Self::Vector(VectorRole::LogDecay) => Some(Undo::Decay),
+            Self::Vector(VectorRole::Norm | VectorRole::Decay | VectorRole::ConvTaps | VectorRole::Bias)
+            | Self::Matrix(_) => None,
+        }
     }
 }
 

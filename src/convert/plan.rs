@@ -5,7 +5,6 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::config;
 use super::destination::Destination;
 use super::error::ConvertError;
 use super::files;
@@ -17,20 +16,8 @@ use super::probe::Probe;
 use super::progress::{ConvertProgress, Meter};
 use super::quarot;
 use super::report::ConvertReport;
-use crate::checkpoint::{Checkpoint, INDEX, open_regular};
-
-/// What goes beside the tensors as it is; only the first must be there.
-const COPIED: [&str; 9] = [
-    files::CONFIG,
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-];
+use super::texts::Texts;
+use crate::checkpoint::{Checkpoint, INDEX};
 
 /// A conversion that was checked and has not begun: nothing is written yet.
 #[derive(Debug)]
@@ -46,8 +33,8 @@ pub struct Conversion {
 }
 
 impl Conversion {
-    /// Checks that the directory `source` is a checkpoint with every tensor that its configuration promises, and that
-    /// the directory `destination` can be made: its parent is there, and it is not, or is empty, or may be replaced.
+    /// Checks that `source`, a directory or a GGUF file, is a checkpoint with every tensor that its configuration promises,
+    /// and that the directory `destination` can be made: its parent is there, and it is not, or is empty, or may be replaced.
     ///
     /// # Errors
     /// Whatever can be known to be wrong before a weight is looked at.
@@ -56,17 +43,18 @@ impl Conversion {
         if fs::symlink_metadata(&index).is_ok() {
             return Err(ConvertError::AlreadyConverted { index });
         }
+        let texts = Texts::of(source)?;
         let mut checkpoint = Checkpoint::open_weights(source)?;
         let stored = Model::stored(&mut checkpoint)?;
         let (model, probe, config) = match options.method {
             Method::Q4 => {
                 checkpoint.warn_of_left_over();
-                let untied = checkpoint.head_was_untied().then(|| config::untied(source, None)).transpose()?;
+                let untied = checkpoint.head_was_untied().then(|| texts.untied_config(None)).transpose()?;
                 (stored, None, untied)
             }
             Method::QuaRot(quarot) => {
                 let rotated = quarot::rotated(&stored, &checkpoint, source, quarot)?;
-                let config = config::untied(source, Some(quarot.seed))?;
+                let config = texts.untied_config(Some(quarot.seed))?;
                 let probe = Probe { directory: source.into(), original: stored, tolerance: quarot.tolerance };
                 (rotated, Some(probe), Some(config))
             }
@@ -74,13 +62,7 @@ impl Conversion {
         files::refuse_shared(model.tensors.iter().map(|tensor| (&*tensor.name, tensor.format())))?;
         let mut written = vec![(INDEX, files::index(&model.tensors, options.method))];
         written.extend(config.map(|text| (files::CONFIG, text)));
-        let mut copied = Vec::new();
-        for file in COPIED.into_iter().filter(|copied| written.iter().all(|(written, _)| written != copied)) {
-            let path = source.join(file);
-            if open_regular(&path)?.is_some() {
-                copied.push((file, path));
-            }
-        }
+        let (copied, written) = texts.beside(written)?;
         let read =
             model.tensors.iter().map(|tensor| tensor.stored.file()).chain(copied.iter().map(|(_, path)| &**path));
         let destination = Destination::check(source, read, destination, options.replace)?;

@@ -23,22 +23,23 @@ pub struct Inspection {
     /// Where the elements of each tensor of the report lie; `None` if that is not known.
     placements: Vec<Option<Placement>>,
     checksums: Checksums,
-    directory: PathBuf,
+    /// Those that loading reads beside those with tensors.
+    files: Vec<PathBuf>,
 }
 
 impl Inspection {
-    /// Looks through the configuration, the text side and the headers of all weights in `directory`.
+    /// Looks through the configuration, the text side and the headers of all weights in `path`: a directory, or a GGUF file.
     ///
     /// # Errors
-    /// If `directory` is not one. Whatever else is wrong will be in the report.
-    pub fn plan(directory: &Path) -> Result<Self, InspectError> {
-        let mut examination = Examination::of(directory)?;
+    /// If `path` is neither. Whatever else is wrong will be in the report.
+    pub fn plan(path: &Path) -> Result<Self, InspectError> {
+        let mut examination = Examination::of(path)?;
         let mut faults = std::mem::take(&mut examination.faults);
         let mut warnings = std::mem::take(&mut examination.warnings);
         let config = examination.config.take();
 
         let mut entries: BTreeMap<String, TensorEntry> =
-            examination.tensors().map(|entry| (entry.name.clone(), entry)).collect();
+            examination.published().map(|(name, entry)| (name.to_owned(), entry)).collect();
         let (mut tensors, mut placements) = (Vec::new(), Vec::new());
         let mut add = |entry, placement: Option<Placement>, purpose, name| {
             let element = placement.map(|placement| placement.element);
@@ -63,9 +64,11 @@ impl Inspection {
             add(entry, placement, purpose(&name, is_head, config.as_ref()), name);
         }
 
-        let checksums = Checksums::read(directory, &mut warnings);
+        let beside = if path.is_file() { path.parent().unwrap_or(Path::new("")) } else { path };
+        let checksums = Checksums::read(beside, &mut warnings);
         let report = InspectReport {
-            directory: directory.into(),
+            directory: path.into(),
+            metadata: std::mem::take(&mut examination.metadata),
             complete: complete && config.is_some(),
             config,
             tensors,
@@ -74,7 +77,7 @@ impl Inspection {
             problems: faults.into_iter().map(InspectError::from).collect(),
             warnings: warnings.into_iter().map(InspectError::from).collect(),
         };
-        Ok(Self { report, placements, checksums, directory: directory.into() })
+        Ok(Self { report, placements, checksums, files: examination.files().to_vec() })
     }
 
     /// The configuration, unless it was refused.
@@ -120,7 +123,7 @@ impl Inspection {
 
     /// Every file that can be opened, and which tensors lie where in it.
     fn contents(&self) -> Vec<Contents> {
-        let mut paths: BTreeSet<PathBuf> = Examination::files(&self.directory).into_iter().collect();
+        let mut paths: BTreeSet<PathBuf> = self.files.iter().cloned().collect();
         let mut tensors: BTreeMap<&Path, Vec<(usize, u64, ElementType, u64)>> = BTreeMap::new();
         for (index, (tensor, placement)) in self.report.tensors.iter().zip(&self.placements).enumerate() {
             let TensorEntry { file, bytes, .. } = &tensor.entry;

@@ -13,8 +13,10 @@ use crate::cpu::{Footprint, LoadedWeight, Numerics};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct InspectReport {
-    /// The directory.
+    /// The directory, or the file.
     pub directory: PathBuf,
+    /// What a GGUF file says beside its tensors, each key with its value in words.
+    pub metadata: Vec<(String, String)>,
     /// `None` where it was refused.
     pub config: Option<ModelConfig>,
     /// The tensors of the model in its order, the embedding and the head first; then the others by name.

@@ -46,6 +46,8 @@ pub enum VectorRole {
     ShiftedNorm,
     /// The logarithm of a rate of decay, `A_log`: the rate is `−exp(weight)`.
     LogDecay,
+    /// A rate of decay, below 0, that is used as it is.
+    Decay,
     /// Taps of a causal convolution, `[channels, 1, kernel]`, oldest first.
     ConvTaps,
     /// What is added as it is.
@@ -53,6 +55,16 @@ pub enum VectorRole {
 }
 
 impl VectorRole {
+    /// The role of values of this one that are in their arithmetic form already.
+    #[must_use]
+    pub fn applied(self) -> Self {
+        match self {
+            Self::ShiftedNorm => Self::Norm,
+            Self::LogDecay => Self::Decay,
+            Self::Norm | Self::Decay | Self::ConvTaps | Self::Bias => self,
+        }
+    }
+
     /// The role of a model's norms: of the residual stream, and of queries and keys.
     #[must_use]
     pub fn of_norm(config: &ModelConfig) -> Self {
@@ -68,7 +80,7 @@ impl VectorRole {
         match self {
             Self::Norm => Some(0.0),
             Self::ShiftedNorm => Some(1.0),
-            Self::LogDecay | Self::ConvTaps | Self::Bias => None,
+            Self::LogDecay | Self::Decay | Self::ConvTaps | Self::Bias => None,
         }
     }
 
@@ -78,22 +90,24 @@ impl VectorRole {
         match self {
             Self::ShiftedNorm => values.iter_mut().for_each(|weight| *weight += 1.0),
             Self::LogDecay => values.iter_mut().for_each(|weight| *weight = -weight.exp()),
-            Self::Norm | Self::ConvTaps | Self::Bias => {}
+            Self::Norm | Self::Decay | Self::ConvTaps | Self::Bias => {}
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::VectorRole::{Bias, ConvTaps, LogDecay, Norm, ShiftedNorm};
+    use super::VectorRole::{Bias, ConvTaps, Decay, LogDecay, Norm, ShiftedNorm};
 
     #[test]
     fn each_role_has_one_arithmetic_form() {
         for (role, expected) in
-            [(Norm, 0.5), (ShiftedNorm, 1.5), (LogDecay, -0.5_f32.exp()), (ConvTaps, 0.5), (Bias, 0.5)]
+            [(Norm, 0.5), (ShiftedNorm, 1.5), (LogDecay, -0.5_f32.exp()), (Decay, 0.5), (ConvTaps, 0.5), (Bias, 0.5)]
         {
             let mut values = [0.5];
             role.make_arithmetic(&mut values);
+            assert_eq!(values, [expected], "{role:?}");
+            role.applied().make_arithmetic(&mut values);
             assert_eq!(values, [expected], "{role:?}");
         }
     }

@@ -15,7 +15,7 @@ fn a_directory_that_is_not_there_or_is_a_file_is_refused() {
     let message = Checkpoint::open(&tiny.file("nowhere")).unwrap_err().to_string();
     assert!(message.contains("nowhere: cannot open"), "{message}");
     let message = Checkpoint::open(&tiny.file("config.json")).unwrap_err().to_string();
-    assert!(message.contains("config.json: expected a checkpoint's directory, found a file"), "{message}");
+    assert!(message.contains("config.json: expected a checkpoint's directory or a GGUF file, found"), "{message}");
 }
 
 #[test]

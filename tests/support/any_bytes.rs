@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use loquent::checkpoint::{Checkpoint, CheckpointError, Tensor};
+use loquent::world::promised::promised_tensors;
 use serde_json::{Value, json};
 
 use crate::converted::{INDEX, blocks, f16 as f16_file, halves, q4 as q4_file};
@@ -66,6 +67,19 @@ pub fn three_tensors() -> Vec<u8> {
     let tensors =
         tensors.map(|(name, dtype, shape, bytes)| (name.into(), Stored { dtype: dtype.into(), shape, bytes }));
     safetensors_file(&BTreeMap::from(tensors))
+}
+
+/// A GGUF file, of whichever model it says that it is.
+pub fn gguf(bytes: &[u8]) -> usize {
+    let Some(mut checkpoint) = open(&[("tiny.gguf", bytes)]) else { return 0 };
+    let config = checkpoint.config.clone();
+    assert!(checkpoint.eos_token_ids().iter().all(|&id| (id as usize) < config.vocab_size));
+    if let Some(tokenizer) = &checkpoint.tokenizer {
+        let ids = accepted(tokenizer.encode("The delta net\n12 <|start|>", true)).unwrap_or_default();
+        assert!(ids.iter().all(|&id| (id as usize) < config.vocab_size));
+    }
+    let promised = promised_tensors(&config);
+    promised.iter().filter(|tensor| take(&mut checkpoint, &tensor.name, &tensor.shape).is_some()).count()
 }
 
 /// A `.q4` file.

@@ -15,6 +15,7 @@ pub(super) fn object(findings: &Findings) -> Value {
     let mut object = json!({
         "event": "inspected",
         "directory": report.directory.display().to_string(),
+        "metadata": metadata(&report.metadata),
         "ok": findings.problems().next().is_none(),
         "problems": messages(&report.problems),
         "warnings": messages(&report.warnings),
@@ -41,6 +42,14 @@ pub(super) fn object(findings: &Findings) -> Value {
     }
     object["seconds"] = findings.seconds.into();
     object
+}
+
+/// What a file says beside its tensors; null of a directory.
+fn metadata(metadata: &[(String, String)]) -> Value {
+    if metadata.is_empty() {
+        return Value::Null;
+    }
+    metadata.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect::<serde_json::Map<_, _>>().into()
 }
 
 /// Errors with their causes.

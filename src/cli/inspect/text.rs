@@ -9,6 +9,7 @@ use super::{Compared, Findings, why_unused};
 
 pub(super) fn tables(findings: &Findings) -> String {
     let mut text = Text(String::new());
+    metadata(&mut text, &findings.report);
     tensors(&mut text, &findings.report);
     files(&mut text, &findings.report);
     if findings.symmetry {
@@ -53,6 +54,18 @@ impl Text {
         // Writing to a string cannot fail.
         let _ = writeln!(self.0, "{line}");
     }
+}
+
+fn metadata(text: &mut Text, report: &InspectReport) {
+    if report.metadata.is_empty() {
+        return;
+    }
+    let width = report.metadata.iter().map(|(key, _)| key.len()).max().unwrap_or(0).min(48);
+    text.line(format_args!("metadata"));
+    for (key, value) in &report.metadata {
+        text.line(format_args!("  {:<width$}  {value}", key.escape_debug().to_string()));
+    }
+    text.line(format_args!(""));
 }
 
 fn tensors(text: &mut Text, report: &InspectReport) {

@@ -1,0 +1,147 @@
+//! A model computes the same from a GGUF file as from the files that it was made of.
+
+use std::path::{Path, PathBuf};
+
+use loquent::checkpoint::Checkpoint;
+use loquent::prelude::Budget;
+use loquent::world::promised::promised_tensors;
+use serde_json::json;
+
+use crate::gguf::{Meta, converted};
+use crate::support::{exact_world, logits, some_prompt, vocab_size};
+use crate::tiny_checkpoint::{TinyCheckpoint, text_config};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// The checkpoint as one file in a folder.
+fn as_gguf(directory: &Path) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    std::fs::write(&path, converted(directory).bytes()).unwrap();
+    (folder, path)
+}
+
+/// That the logits after some prompts are the same to the last bit.
+fn assert_same_logits(directory: &Path, gguf: &Path) {
+    let (mut published, mut converted) = (exact_world(directory), exact_world(gguf));
+    let vocab_size = vocab_size(&mut published);
+    for length in [1, 5, 40] {
+        let prompt = some_prompt(length, vocab_size);
+        let [expected, found] = [&mut published, &mut converted].map(|world| logits(world, &prompt, Budget::Step));
+        let bits = |logits: &[f32]| logits.iter().map(|logit| logit.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&expected), bits(&found), "{}, {length} tokens", directory.display());
+    }
+}
+
+/// Among them are ones with as many value heads as key heads, and twice as many on two and on three key heads; explicit
+/// kinds of layers and ones in a pattern; F32, F16 and BF16; tied and untied.
+#[test]
+fn the_logits_of_qwen35_are_the_same() {
+    for name in [
+        "tied-bf16",
+        "untied-odd-f32",
+        "published-f16",
+        "sharded-bf16",
+        "mixed-old-rope",
+        "published-untied",
+        "tokenizer-bf16",
+    ] {
+        let directory = fixture(name);
+        let mut gguf = converted(&directory);
+        if name == "published-untied" || name == "sharded-bf16" {
+            // Older converters know of the interval only.
+            gguf.remove("qwen35.attention.recurrent_layers");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        std::fs::write(&path, gguf.bytes()).unwrap();
+        assert_same_logits(&directory, &path);
+    }
+}
+
+/// With and without norms of queries and keys, tied and untied, with frequencies scaled in each way that files have.
+#[test]
+fn the_logits_of_qwen3_and_llama_are_the_same() {
+    for name in ["qwen3-tied", "qwen3-yarn", "llama-linear"] {
+        let (_folder, gguf) = as_gguf(&fixture(name));
+        assert_same_logits(&fixture(name), &gguf);
+    }
+}
+
+/// Files have no settings of this kind, only what they come to in single precision.
+#[test]
+fn divided_frequencies_give_nearly_the_same_logits() {
+    let directory = fixture("llama-scaled");
+    let (_folder, gguf) = as_gguf(&directory);
+    let (mut published, mut converted) = (exact_world(&directory), exact_world(&gguf));
+    let prompt = some_prompt(40, vocab_size(&mut published));
+    let [expected, found] = [&mut published, &mut converted].map(|world| logits(world, &prompt, Budget::Step));
+    let off = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(off < 1e-5 * expected.iter().fold(1.0, |most: f32, logit| most.max(logit.abs())), "{off}");
+}
+
+/// Two key heads with three value heads each: whoever takes the order for its own inverse is found out.
+#[test]
+fn three_value_heads_to_a_key_head_are_put_back() {
+    let mut config = text_config();
+    config["linear_num_key_heads"] = json!(2);
+    config["linear_num_value_heads"] = json!(6);
+    let tiny = TinyCheckpoint::with_config(config);
+    let (_folder, gguf) = as_gguf(tiny.path());
+    assert_same_logits(tiny.path(), &gguf);
+}
+
+/// What is handed out is what was published, byte for byte, but for the small tensors that are in their arithmetic form.
+#[test]
+fn matrices_are_those_that_were_published() {
+    for name in ["untied-odd-f32", "mixed-old-rope"] {
+        let (_folder, path) = as_gguf(&fixture(name));
+        let [mut published, mut converted] = [fixture(name), path].map(|path| Checkpoint::open(&path).unwrap());
+        assert_eq!(published.config.layer_types, converted.config.layer_types);
+        assert!(converted.is_applied() && !published.is_applied());
+        for promised in promised_tensors(&published.config.clone()).iter().filter(|promised| promised.is_matrix()) {
+            let take = |from: &mut Checkpoint| from.take(&promised.name, &promised.shape).unwrap();
+            let (expected, found) = (take(&mut published), take(&mut converted));
+            assert_eq!(expected.element(), found.element(), "{}", promised.name);
+            assert_eq!(expected.bytes(), found.bytes(), "{}", promised.name);
+        }
+    }
+}
+
+#[test]
+fn the_configuration_is_the_published_one() {
+    for name in ["tied-bf16", "untied-odd-f32", "published-f16", "tokenizer-bf16"] {
+        let (_folder, path) = as_gguf(&fixture(name));
+        let [mut expected, found] = [fixture(name), path].map(|path| Checkpoint::open(&path).unwrap().config);
+        (expected.layout, expected.eos_token_ids) = (found.layout, found.eos_token_ids.clone());
+        assert_eq!(expected, found, "{name}");
+    }
+}
+
+#[test]
+fn a_head_that_predicts_several_tokens_is_left_out() {
+    let directory = fixture("tied-bf16");
+    let mut gguf = converted(&directory);
+    gguf.set("qwen35.block_count", Meta::U32(5));
+    gguf.add("qwen35.nextn_predict_layers", Meta::U32(1));
+    gguf.set("qwen35.attention.recurrent_layers", Meta::Bools(vec![true, true, true, false, false]));
+    let layer: Vec<_> = gguf.tensors.iter().filter(|tensor| tensor.name.starts_with("blk.3.")).cloned().collect();
+    for mut tensor in layer {
+        tensor.name = tensor.name.replace("blk.3.", "blk.4.");
+        gguf.tensors.push(tensor);
+    }
+    let mut norm = gguf.tensor("blk.3.attn_norm.weight").clone();
+    norm.name = "blk.4.nextn.enorm.weight".into();
+    gguf.tensors.push(norm);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    std::fs::write(&path, gguf.bytes()).unwrap();
+    assert_same_logits(&directory, &path);
+    let mut checkpoint = Checkpoint::open(&path).unwrap();
+    for promised in promised_tensors(&checkpoint.config.clone()) {
+        checkpoint.take(&promised.name, &promised.shape).unwrap();
+    }
+    assert_eq!(checkpoint.left_over().next(), None);
+}

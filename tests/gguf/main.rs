@@ -1,0 +1,15 @@
+//! GGUF files: what is in them is what was published, and whatever is wrong with one is said.
+
+#[cfg(feature = "cli")]
+mod command;
+mod equality;
+mod refusals;
+mod splits;
+mod tokenizer;
+
+#[path = "../support/gguf.rs"]
+mod gguf;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../support/tiny_checkpoint.rs"]
+mod tiny_checkpoint;

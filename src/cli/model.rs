@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use bevy_ecs::prelude::*;
 #[cfg(feature = "demo")]
 use bytes::Bytes;
@@ -21,11 +20,12 @@ static DEMO: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFEST_D
 pub(super) fn locate(named: &Path) -> anyhow::Result<PathBuf> {
     let name = named.to_str().filter(|_| !named.exists()).and_then(HubName::parse);
     let (Some(name), Some(cache)) = (name, hub_cache()) else { return Ok(named.into()) };
-    let found = name.find(&cache)?.inspect(|found| tracing::debug!("{name} is {}", found.display()));
-    found.with_context(|| {
-        let (named, cache) = (named.display(), cache.display());
-        format!("{named}: no such file or directory, and none in {cache}: `hf download {name}` brings it there")
-    })
+    if let Some(found) = name.find(&cache)? {
+        tracing::debug!("{name} is {}", found.display());
+        return Ok(found);
+    }
+    let (named, cache) = (named.display(), cache.display());
+    anyhow::bail!("{named}: no such file or directory, and none in {cache}: `hf download {name}` brings it there")
 }
 
 /// Opens the checkpoint that was named, or the demo where none is.

@@ -360,7 +360,7 @@ mod tests {
         file.write_all(&[7; 32]).unwrap();
         file.write_all(blocks.bytes()).unwrap();
         let stored =
-            StoredTensor { name: "t".into(), element, shape: shape.clone(), file: file.path().into(), offset: 32 };
+            StoredTensor { name: "t".into(), element, shape: shape.clone(), file: file.path().into(), offset: 32, order: None, undo: None };
         assert_eq!(stored.size(), blocks.bytes().len());
         assert_eq!([1, 210, 1000].map(|bytes| stored.elements_in(bytes)), [256, 256, 1024]);
 

@@ -13,7 +13,7 @@
 //!
 //! A token's path:
 //!
-//! 1. [`checkpoint`] maps a Hugging Face directory and checks every byte it will use.
+//! 1. [`checkpoint`] maps a Hugging Face directory, or a GGUF file, and checks every byte it will use.
 //! 2. [`load`](load()) gives each tensor the form its kernels read, and spawns the model: an entity for it, and a child
 //!    entity for each layer, whose tensors are components.
 //! 3. A host spawns a sequence: an entity with a [`Prompt`](world::sequence::Prompt).

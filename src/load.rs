@@ -20,7 +20,7 @@ use crate::world::role::{MatrixRole, VectorRole};
 use crate::world::sequence::Running;
 use crate::world::storage::{MapTensors, Mapped, Shape, Shapes, Storage, StoredVector};
 
-/// Loads the model in `directory`, in Hugging Face form or converted, into `world`: checks its files, brings its weights
+/// Loads the model in `path`, a directory in Hugging Face form or converted, or a GGUF file, into `world`: checks its files, brings its weights
 /// into the form that the CPU's kernels read, and installs the schedules where they are not yet. Returns the model entity.
 ///
 /// From then on, a [`Prompt`](crate::prelude::Prompt) that is spawned speaks when the world is
@@ -40,8 +40,8 @@ use crate::world::storage::{MapTensors, Mapped, Shape, Shapes, Storage, StoredVe
 ///
 /// # Errors
 /// Whatever is wrong with the files, or no memory, or no threads. The world is then as it was.
-pub fn load(world: &mut World, directory: impl AsRef<Path>, options: LoadOptions) -> Result<Entity, LoadError> {
-    Ok(LoadedModel::open(directory, options)?.spawn(world))
+pub fn load(world: &mut World, path: impl AsRef<Path>, options: LoadOptions) -> Result<Entity, LoadError> {
+    Ok(LoadedModel::open(path, options)?.spawn(world))
 }
 
 /// How a model is loaded.
@@ -149,12 +149,12 @@ struct TextSide {
 }
 
 impl LoadedModel {
-    /// Opens the directory of a checkpoint, in Hugging Face form or converted.
+    /// Opens a checkpoint: a directory in Hugging Face form or converted, or a GGUF file.
     ///
     /// # Errors
     /// As [`load`].
-    pub fn open(directory: impl AsRef<Path>, options: LoadOptions) -> Result<Self, LoadError> {
-        Self::from_checkpoint(Checkpoint::open(directory.as_ref())?, options, |_| {})
+    pub fn open(path: impl AsRef<Path>, options: LoadOptions) -> Result<Self, LoadError> {
+        Self::from_checkpoint(Checkpoint::open(path.as_ref())?, options, |_| {})
     }
 
     /// Takes all tensors of an opened checkpoint; `progress` is told the name of each.

@@ -112,6 +112,7 @@ impl Examination {
             (Ok(found), Some(config)) => {
                 let names = found.names(config, &mut tell)?;
                 warnings.extend(head::untie(config, &names, &found.tensors));
+                warnings.extend(found.widened());
                 names
             }
             _ => TensorNames::default(),
@@ -159,7 +160,7 @@ impl Examination {
         let found = self.found.as_ref()?;
         let Some(entry) = found.tensors.get(name) else {
             let shown = self.names.shown(name);
-            let told = self.faulty.contains(&shown) || found.unread.contains(name);
+            let told = found.is_partial || self.faulty.contains(&shown) || found.unread.contains(name);
             return (!told).then(|| Err(no_such_tensor(&found.file, &shown, shape)));
         };
         Some(match entry {
@@ -167,7 +168,9 @@ impl Examination {
             Entry::Converted(entry) => {
                 entry.offset(shape).map(|offset| Placement { element: entry.format.element(), offset })
             }
-            Entry::InGguf(entry) => entry.element(shape).map(|element| Placement { element, offset: entry.offset() }),
+            Entry::InGguf(entry) => {
+                entry.stored_element(shape).map(|element| Placement { element, offset: entry.offset() })
+            }
         })
     }
 

@@ -59,6 +59,8 @@ pub(super) struct Found {
     pub(super) tensors: BTreeMap<String, Entry>,
     /// Those of which nothing is known, because the files they should be in could not be read.
     pub(super) unread: BTreeSet<String>,
+    /// Whether there may be more of those, with names that nobody knows.
+    pub(super) is_partial: bool,
     /// Whose names tensors have in the files, where those are not the published ones.
     pub(super) family: Option<gguf::Family>,
 }
@@ -71,14 +73,15 @@ impl Found {
         faults: Faults<'_>,
     ) -> Result<Self, CheckpointError> {
         if let Source::Gguf(gguf) = source {
-            let gguf::Tensors { tensors, unread } = gguf.tensors(faults)?;
+            let gguf::Tensors { tensors, unread, is_partial } = gguf.tensors(faults)?;
             let tensors = tensors.into_iter().map(|(name, entry)| (name, Entry::InGguf(entry))).collect();
-            return Ok(Self { file: gguf.file().into(), tensors, unread, family: Some(gguf.family()) });
+            let family = Some(gguf.family());
+            return Ok(Self { file: gguf.file().into(), tensors, unread, is_partial, family });
         }
         let Some(entries) = converted::read(source, rotation_seed, faults)? else {
             let Shards { file, tensors, unread } = huggingface::read(source, faults)?;
             let tensors = tensors.into_iter().map(|(name, entry)| (name, Entry::InShard(entry))).collect();
-            return Ok(Self { file, tensors, unread, family: None });
+            return Ok(Self { file, tensors, unread, is_partial: false, family: None });
         };
         let file = source.path(converted::INDEX);
         for other in [huggingface::SINGLE, huggingface::INDEX] {
@@ -89,7 +92,20 @@ impl Found {
             }
         }
         let tensors = entries.into_iter().map(|entry| (entry.name.clone(), Entry::Converted(entry))).collect();
-        Ok(Self { file, tensors, unread: BTreeSet::new(), family: None })
+        Ok(Self { file, tensors, unread: BTreeSet::new(), is_partial: false, family: None })
+    }
+
+    /// Tells of tensors that take more memory than their files.
+    pub(super) fn widened(&self) -> Option<CheckpointError> {
+        let in_gguf = self.tensors.values().filter_map(|entry| match entry {
+            Entry::InGguf(entry) => Some(entry),
+            _ => None,
+        });
+        let mut widened = in_gguf.filter(|entry| entry.is_widened());
+        let first = widened.next()?;
+        let expected = "columns whose order can be put back in whole blocks";
+        let found = format!("others, here and in {} more: they take the memory of single precision", widened.count());
+        Some(CheckpointError::tensor(first.file(), first.name(), expected, found))
     }
 
     /// What they are called, if they are those of `config`'s model.

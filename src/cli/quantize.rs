@@ -14,7 +14,7 @@ use super::{interrupt, model, progress};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The checkpoint's directory
+    /// The checkpoint's directory, or a GGUF file
     #[arg(value_name = "SRC")]
     source: PathBuf,
     /// The directory to make

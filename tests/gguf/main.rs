@@ -4,6 +4,7 @@
 mod command;
 mod equality;
 mod refusals;
+mod smollm2;
 mod splits;
 mod tokenizer;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use loquent::checkpoint::Checkpoint;
+use loquent::checkpoint::{Checkpoint, Examination};
 use loquent::world::promised::promised_tensors;
 use tempfile::TempDir;
 
@@ -43,6 +43,8 @@ fn a_part_that_is_not_there_is_named() {
     let second = folder.path().join("tiny-00002-of-00003.gguf");
     fs::remove_file(&second).unwrap();
     assert_path_refused(&first, &second, &["a GGUF file", "no such file"]);
+    // That its tensors are missing, too, goes without saying.
+    assert_eq!(Examination::of(&first).unwrap().faults.len(), 1);
 }
 
 #[test]

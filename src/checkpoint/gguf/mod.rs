@@ -58,6 +58,7 @@ pub(super) struct Gguf {
     family: Family,
     infos: Vec<Info>,
     unread: BTreeSet<String>,
+    is_partial: bool,
 }
 
 /// All tensors by their published names.
@@ -65,14 +66,16 @@ pub(super) struct Tensors {
     pub(super) tensors: BTreeMap<String, Entry>,
     /// Those of which nothing is known, because they could not be read.
     pub(super) unread: BTreeSet<String>,
+    /// Whether there may be more of those, with names that nobody knows.
+    pub(super) is_partial: bool,
 }
 
 impl Gguf {
     /// Opens the file `name` in `directory`, and those that belong to it.
     pub(super) fn open(directory: Source<'_>, name: &str, faults: Faults<'_>) -> Result<Self, CheckpointError> {
-        let Parts { files, metadata, infos, unread, .. } = Parts::read(directory, name, faults)?;
+        let Parts { files, metadata, infos, unread, is_partial } = Parts::read(directory, name, faults)?;
         let family = keys::family(&metadata)?;
-        let gguf = Self { files, metadata, family, infos, unread };
+        let gguf = Self { files, metadata, family, infos, unread, is_partial };
         keys::refuse_head_alone(gguf.keys(), &gguf.infos)?;
         Ok(gguf)
     }
@@ -137,7 +140,7 @@ impl Gguf {
             tensors.insert(name, Entry::new(info.clone(), shape, order));
         }
         let unread = self.unread.iter().map(|name| published(name).unwrap_or_else(|| name.clone())).collect();
-        Ok(Tensors { tensors, unread })
+        Ok(Tensors { tensors, unread, is_partial: self.is_partial })
     }
 
     fn keys(&self) -> Keys<'_> {
@@ -157,12 +160,13 @@ impl Gguf {
 
     /// Llama's queries and keys: within each head, neighbours are turned rather than halves.
     fn order_of_pairs(&self, within: &str, info: &Info) -> Option<Transposed> {
+        let count = |key: &str| self.keys().of_all_layers(key).ok().flatten();
         let heads = match within {
-            "self_attn.q_proj.weight" => "attention.head_count",
-            "self_attn.k_proj.weight" => "attention.head_count_kv",
-            _ => return None,
+            "self_attn.q_proj.weight" => count("attention.head_count"),
+            "self_attn.k_proj.weight" => count("attention.head_count_kv").or_else(|| count("attention.head_count")),
+            _ => None,
         };
-        let heads = usize::try_from(self.keys().of_all_layers(heads).ok()??).ok()?;
+        let heads = usize::try_from(heads?).ok()?;
         let &[rows, width] = info.shape.as_slice() else { return None };
         let head_dim =
             rows.checked_div(heads).filter(|head_dim| head_dim * heads == rows && head_dim.is_multiple_of(2))?;

@@ -31,7 +31,7 @@ use voice::{Form, Voice};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A checkpoint's directory [default: the demo in the binary]
+    /// A checkpoint's directory, or a GGUF file [default: the demo in the binary]
     #[arg(short, long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// A system message to begin with

@@ -19,7 +19,7 @@ use super::{interrupt, model, progress};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The checkpoint's directory, converted or not
+    /// The checkpoint's directory, converted or not, or a GGUF file
     #[arg(value_name = "DIR")]
     directory: PathBuf,
     /// Predict the memory for a sequence of N tokens [default: 4096, or the model's most if that is less]

@@ -109,8 +109,8 @@ fn round_block<S: Simd>(simd: S, x: &[f32; BLOCK_LEN]) -> Rounded {
     }
     Rounded {
         codes,
-        // Of numbers, nothing is added.
-        step: step + (first - first),
+        // Of numbers, zero is added.
+        step: step + 0.0 * first,
         sum: step * (first + second),
         counts: [first as i16, second as i16],
     }

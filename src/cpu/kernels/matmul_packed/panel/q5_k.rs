@@ -22,22 +22,35 @@ struct Codes {
     high: Word<u8>,
 }
 
+/// Adds to `products` those of two words.
+#[inline(always)]
+fn add_line<D: Dot, const M: usize>(
+    dot: D,
+    codes: &Codes,
+    high: D::Codes,
+    line: usize,
+    x: &[Rounded; M],
+    products: &mut [D::Sums; M],
+) {
+    let [even, odd] = dot.unpack(&codes.low[line]);
+    add_word(dot, dot.with_high_bits(even, high, 2 * line as u32, 1), 2 * line, x, products);
+    add_word(dot, dot.with_high_bits(odd, high, 2 * line as u32 + 1, 1), 2 * line + 1, x, products);
+}
+
 impl Panel for PanelQ5K {
     const BLOCKS: usize = QK_K / BLOCK_LEN;
 
     #[inline(always)]
     fn add_block<D: Dot, const M: usize>(&self, block: usize, dot: D, x: &[Rounded; M], totals: &mut [V<D>; M]) {
-        let Codes { low, high } = &self.codes[block];
+        let codes = &self.codes[block];
+        let high = dot.load(&codes.high);
         let mut products = [dot.start(0); M];
-        let high = dot.load(high);
-        for (j, line) in low.iter().enumerate() {
-            let [even, odd] = dot.unpack(line);
-            add_word(dot, dot.with_high_bits(even, high, 2 * j as u32, 1), 2 * j, x, &mut products);
-            add_word(dot, dot.with_high_bits(odd, high, 2 * j as u32 + 1, 1), 2 * j + 1, x, &mut products);
-            if j == 1 {
-                make_room(dot, &mut products);
-            }
-        }
+        // Written out, so that shifts are constants.
+        add_line(dot, codes, high, 0, x, &mut products);
+        add_line(dot, codes, high, 1, x, &mut products);
+        make_room(dot, &mut products);
+        add_line(dot, codes, high, 2, x, &mut products);
+        add_line(dot, codes, high, 3, x, &mut products);
         self.lines.add(block, dot, x, products, totals);
     }
 

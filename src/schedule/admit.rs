@@ -83,13 +83,13 @@ pub fn settle(
         }
         if is_finished || is_running && has_caches {
             let admitted = Admitted { sequence, model: admitted.model };
-            commands.entity(sequence).remove::<Queued>().insert(admitted);
+            commands.entity(sequence).try_remove::<Queued>().try_insert(admitted);
         } else {
-            commands.entity(sequence).remove::<(Running, Admitted)>();
+            commands.entity(sequence).try_remove::<(Running, Admitted)>();
         }
     }
     for sequence in &astray {
-        commands.entity(sequence).remove::<Admitted>().insert(Queued);
+        commands.entity(sequence).try_remove::<Admitted>().try_insert(Queued);
     }
     for (sequence, running, tokens, caches) in &running {
         if !models.contains(running.model) {
@@ -190,13 +190,13 @@ pub fn admit_queued(
         let model = match choose(states.iter(), sequence.speaks_with.copied()) {
             Ok(Some(model)) => models.get(model).map_err(|_| Refusal::NoSuchModel(model)),
             Ok(None) => {
-                commands.entity(sequence.entity).insert(Waits::ForModel);
+                commands.entity(sequence.entity).try_insert(Waits::ForModel);
                 continue;
             }
             Err(refusal) => Err(refusal),
         };
         if model.as_ref().is_ok_and(|model| model.unavailable) {
-            commands.entity(sequence.entity).insert(Waits::ForModel);
+            commands.entity(sequence.entity).try_insert(Waits::ForModel);
             continue;
         }
         let has_caches = sequence.caches.is_some_and(|caches| !caches.is_empty());
@@ -243,7 +243,7 @@ pub fn admit_queued(
             }
             (true, _) if of_model.get(&model.entity).is_some_and(|used| used.sequences > 0) => {
                 // Those that run make room when they end; another model may have some.
-                commands.entity(sequence.entity).insert(Waits::ForMemory { needed: bytes });
+                commands.entity(sequence.entity).try_insert(Waits::ForMemory { needed: bytes });
                 continue;
             }
             (within_bytes, _) => {
@@ -255,27 +255,13 @@ pub fn admit_queued(
         }
         all.add(needed);
         of_model.entry(model.entity).or_default().add(needed);
-        if !has_caches {
-            for layer in model.children.iter().filter(|&child| layers.contains(child)) {
-                commands.spawn((OfSequence(sequence.entity), OfLayer(layer)));
-            }
-        }
-        let mut entity = commands.entity(sequence.entity);
-        let admitted = Admitted { sequence: sequence.entity, model: model.entity };
-        entity.remove::<(Queued, Waits)>().insert((admitted, begun.running));
-        if let Some(conversation) = begun.conversation {
-            entity.insert(conversation);
-        }
-        if let Some(sampler) = begun.sampler {
-            entity.insert(sampler);
-        }
-        if let (false, Some(tokenizer)) = (sequence.has_transcript, model.tokenizer) {
-            entity.insert(Transcript::new(tokenizer.stream(), sequence.rules.stop_texts.clone()));
-        }
+        let layers = model.children.iter().filter(|&child| !has_caches && layers.contains(child)).collect();
+        // Whoever heard that one before it was refused may have despawned it.
+        commands.entity(sequence.entity).queue_silenced(|sequence: EntityWorldMut| begun.let_in(sequence, layers));
     }
     if let Some((sequence, why)) = held_back {
-        commands.entity(sequence).insert(why);
-        waiting.for_each(|sequence| _ = commands.entity(sequence.entity).insert(why));
+        commands.entity(sequence).try_insert(why);
+        waiting.for_each(|sequence| _ = commands.entity(sequence.entity).try_insert(why));
     }
 }
 
@@ -284,6 +270,22 @@ struct Begun {
     running: Running,
     conversation: Option<Conversation>,
     sampler: Option<Sampler>,
+    transcript: Option<Transcript>,
+}
+
+impl Begun {
+    /// Lets `sequence` in, with new caches for some layers.
+    fn let_in(self, mut sequence: EntityWorldMut<'_>, layers: Vec<Entity>) {
+        let entity = sequence.id();
+        let Self { running, conversation, sampler, transcript } = self;
+        sequence.world_scope(|world| {
+            layers.into_iter().for_each(|layer| _ = world.spawn((OfSequence(entity), OfLayer(layer))));
+        });
+        sequence.remove::<(Queued, Waits)>().insert((Admitted { sequence: entity, model: running.model }, running));
+        conversation.into_iter().for_each(|conversation| _ = sequence.insert(conversation));
+        sampler.into_iter().for_each(|sampler| _ = sequence.insert(sampler));
+        transcript.into_iter().for_each(|transcript| _ = sequence.insert(transcript));
+    }
 }
 
 /// Reads the prompt, unless the sequence has its tokens already, and says what it goes by: its own rules before the model's.
@@ -333,5 +335,7 @@ fn begin(model: &ModelItem<'_, '_>, sequence: &mut WaitingItem<'_, '_>) -> Resul
         only_reads,
         end_tokens: rules.end_tokens.as_ref().unwrap_or(usual).clone(),
     };
-    Ok(Begun { running, conversation, sampler })
+    let transcript = model.tokenizer.filter(|_| !sequence.has_transcript);
+    let transcript = transcript.map(|tokenizer| Transcript::new(tokenizer.stream(), rules.stop_texts.clone()));
+    Ok(Begun { running, conversation, sampler, transcript })
 }

@@ -63,7 +63,7 @@ pub fn emit_picks(
         }
         match reason {
             Some(FinishReason::Length) if running.is_full_then && forgets => {
-                commands.entity(sequence).insert(super::full::Full);
+                commands.entity(sequence).try_insert(super::full::Full);
             }
             Some(reason) => finish_later(&mut commands, sequence, reason),
             None => {}

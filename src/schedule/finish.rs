@@ -17,9 +17,9 @@ pub(super) fn forget(sequence: &mut EntityWorldMut<'_>) {
     sequence.despawn_related::<Caches>();
 }
 
-/// As [`forget`], when the system is through.
+/// As [`forget`], when the system is through and if somebody who heard of an end has not despawned it by then.
 pub(super) fn forget_later(commands: &mut Commands, sequence: Entity) {
-    commands.entity(sequence).queue(|mut sequence: EntityWorldMut| forget(&mut sequence));
+    commands.entity(sequence).queue_silenced(|mut sequence: EntityWorldMut| forget(&mut sequence));
 }
 
 /// Has a running sequence give up its caches, wait, and read its tokens again.
@@ -30,7 +30,7 @@ pub fn read_again(sequence: &mut EntityWorldMut<'_>) {
 
 /// As [`read_again`], when the system is through.
 pub(crate) fn read_again_later(commands: &mut Commands, sequence: Entity) {
-    commands.entity(sequence).queue(|mut sequence: EntityWorldMut| read_again(&mut sequence));
+    commands.entity(sequence).queue_silenced(|mut sequence: EntityWorldMut| read_again(&mut sequence));
 }
 
 /// Ends a sequence for `reason`: what was held back is certain now, and what it has said is its answer.
@@ -52,10 +52,12 @@ pub(super) fn finish(mut sequence: EntityWorldMut<'_>, reason: FinishReason) {
             world.write_message(Spoken { sequence: entity, text: finished.text.clone() });
         }
         world.trigger(finished);
+        // Whoever comes next sees what those who heard it did.
+        world.flush();
     });
 }
 
 /// As [`finish`], when the system is through.
 pub(super) fn finish_later(commands: &mut Commands, sequence: Entity, reason: FinishReason) {
-    commands.entity(sequence).queue(|sequence: EntityWorldMut| finish(sequence, reason));
+    commands.entity(sequence).queue_silenced(|sequence: EntityWorldMut| finish(sequence, reason));
 }

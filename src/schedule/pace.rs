@@ -132,7 +132,7 @@ const SLOPE_KEPT: f64 = 0.999;
 /// A piece that takes so many times what is usual was held up by something else.
 const HELD_UP: f64 = 2.0;
 /// After so many steps a number of rows that took too long is tried again: the machine may have become quieter.
-const FORGOTTEN: u64 = 64;
+const FORGOTTEN: u64 = 16;
 
 impl Mean {
     fn is_of_late(&self, step: u64) -> bool {

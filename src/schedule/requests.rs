@@ -26,7 +26,8 @@ type Anew = (With<Prompt>, With<Queued>);
 /// Sequences that were told something, and are at nothing else.
 pub(super) type ToldAtRest = (With<Say>, Without<Running>, Without<Queued>);
 
-/// Stops, rewinds, forks, begins anew and tells, in this order.
+/// Stops, rewinds, forks, begins anew and tells, in this order. Whoever hears that one of them has ended may despawn it, or
+/// others.
 pub fn take_requests(
     world: &mut World,
     stops: &mut QueryState<Entity, With<Stop>>,
@@ -36,23 +37,29 @@ pub fn take_requests(
     says: &mut QueryState<Entity, ToldAtRest>,
 ) {
     for sequence in stops.iter(world).collect::<Vec<_>>() {
-        stop(world.entity_mut(sequence));
+        world.get_entity_mut(sequence).into_iter().for_each(stop);
     }
     for sequence in rewinds.iter(world).collect::<Vec<_>>() {
-        rewind(world.entity_mut(sequence));
+        world.get_entity_mut(sequence).into_iter().for_each(rewind);
     }
     // One may be a fork of another that is served here first.
     let mut waiting: Vec<_> = forks.iter(world).map(|(fork, of)| (fork, of.0)).collect();
     waiting.sort_unstable_by_key(|&(fork, _)| fork);
     for (fork, original) in waiting {
-        self::fork(world, fork, original);
+        if world.entities().contains(fork) {
+            self::fork(world, fork, original);
+        }
     }
     let begun = |(entity, admitted): (Entity, &Admitted)| (admitted.sequence == entity).then_some(entity);
     for sequence in anew.iter(world).filter_map(begun).collect::<Vec<_>>() {
-        begin_anew(world, sequence);
+        if world.entities().contains(sequence) {
+            begin_anew(world, sequence);
+        }
     }
     for sequence in says.iter(world).collect::<Vec<_>>() {
-        say(world, sequence);
+        if world.entities().contains(sequence) {
+            say(world, sequence);
+        }
     }
 }
 
@@ -73,6 +80,9 @@ fn rewind(mut sequence: EntityWorldMut<'_>) {
     let id = sequence.id();
     if is_under_way(&sequence) {
         sequence.world_scope(|world| finish(world.entity_mut(id), FinishReason::Cancelled));
+    }
+    if sequence.is_despawned() {
+        return;
     }
     match sequence.get_mut::<Conversation>() {
         Some(mut conversation) => conversation.rewind(turn),
@@ -161,6 +171,9 @@ fn begin_anew(world: &mut World, sequence: Entity) {
     let model = model_of(world, sequence);
     if world.get::<Running>(sequence).is_some() {
         finish(world.entity_mut(sequence), FinishReason::Cancelled);
+        if !world.entities().contains(sequence) {
+            return;
+        }
     }
     let Some(model) = model else {
         // What it has read was read by another.

@@ -4,6 +4,7 @@ mod backend;
 mod bench;
 mod chat;
 mod endings;
+mod hub;
 mod messages;
 mod output;
 mod prompt;

@@ -291,3 +291,25 @@ fn sequences_at_rest_give_up_their_caches_where_others_need_the_room_and_read_ag
     world.despawn(expected);
     assert_eq!(world.query::<&OfSequence>().iter(&world).count(), 0);
 }
+
+#[test]
+fn who_hears_of_an_end_may_despawn_whoever_it_likes() {
+    type Act = fn(&mut EntityWorldMut<'_>);
+    let acts: [(&str, Act); 4] = [
+        ("ends by itself", |_| {}),
+        ("stops", |entity| _ = entity.stop()),
+        ("is rewound", |entity| _ = entity.rewind(0)),
+        ("is given another prompt", |entity| _ = entity.insert((Prompt::ids([3, 4]), Queued))),
+    ];
+    for (what, act) in acts {
+        let mut world = default_world(&fixtures()[0]);
+        world.add_observer(|_: On<SequenceFinished>, all: Query<Entity, With<Tokens>>, mut commands: Commands| {
+            all.iter().for_each(|sequence| commands.entity(sequence).try_despawn());
+        });
+        let sequences = [(); 3].map(|()| spawn(&mut world, &some_prompt(5, 100), 3));
+        advance(&mut world, Budget::Step);
+        sequences.into_iter().for_each(|sequence| act(&mut world.entity_mut(sequence)));
+        while advance(&mut world, Budget::Step) != Progress::Idle {}
+        assert!(sequences.iter().all(|&sequence| world.get_entity(sequence).is_err()), "{what}");
+    }
+}

@@ -15,7 +15,7 @@ use loquent::cpu::{Footprint, Numerics};
 use loquent::inspect::{InspectError, InspectOptions, InspectReport, InspectedTensor, Inspection, Statistics, picture};
 
 use super::output::PendingFile;
-use super::{interrupt, progress};
+use super::{interrupt, model, progress};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -59,12 +59,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     const CONTEXT: usize = 4096;
     interrupt::watch()?;
     let begin = Instant::now();
-    let inspection = Inspection::plan(&args.directory)?;
-    let other = args.compare.as_deref().map(Inspection::plan).transpose()?;
+    let directory = model::locate(&args.directory)?;
+    let compare = args.compare.as_deref().map(model::locate).transpose()?;
+    let inspection = Inspection::plan(&directory)?;
+    let other = compare.as_deref().map(Inspection::plan).transpose()?;
     let context = match (args.context, inspection.config().map(|config| config.max_position_embeddings)) {
         (None, most) => CONTEXT.min(most.unwrap_or(CONTEXT)),
         (Some(context), Some(most)) if context as usize > most => {
-            let file = args.directory.join("config.json");
+            let file = directory.join("config.json");
             anyhow::bail!(
                 "--context: expected at most {most}, the max_position_embeddings of {}, found {context}",
                 file.display()
@@ -76,8 +78,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let drawing = args.histogram.as_deref().map(PendingFile::create).transpose()?;
 
     let options = InspectOptions::default().statistics(args.symmetry).histograms(drawing.is_some());
-    let Some(report) = look(inspection, &args.directory, options, args.threads)? else { return Ok(interrupted()) };
-    let compared = match (other, &args.compare) {
+    let Some(report) = look(inspection, &directory, options, args.threads)? else { return Ok(interrupted()) };
+    let compared = match (other, &compare) {
         (Some(other), Some(directory)) => {
             let Some(report) = look(other, directory, options, args.threads)? else { return Ok(interrupted()) };
             Some(report)

@@ -1,4 +1,4 @@
-//! A language-model runtime built as a data-oriented ECS: Qwen3.5 on [`bevy_ecs`].
+//! A language-model runtime built as a data-oriented ECS: Qwen3.5, Qwen3 and Llama on [`bevy_ecs`].
 //!
 //! ```
 //! use bevy_ecs::prelude::*;

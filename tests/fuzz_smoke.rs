@@ -21,7 +21,7 @@ use damage::{any_json, damaged, edge, shape, with_any_value};
 use gguf::{Gguf, Meta, Tensor};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tiny_checkpoint::{TinyCheckpoint, file_with_header, text_config};
+use tiny_checkpoint::{TinyCheckpoint, file_with_header, llama_config, qwen3_config, text_config};
 
 /// A hundred times what these tests take: whoever believes a header asks for more, and the tests end.
 #[global_allocator]
@@ -171,7 +171,9 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_configuration(bytes in damaged(text_config().to_string().into_bytes())) {
+    fn a_damaged_configuration(
+        bytes in configurations().prop_flat_map(|config| damaged(config.to_string().into_bytes())),
+    ) {
         any_bytes::config(&bytes);
     }
 
@@ -208,7 +210,7 @@ proptest! {
     }
 
     #[test]
-    fn a_configuration_with_any_value(config in with_any_value(text_config())) {
+    fn a_configuration_with_any_value(config in configurations().prop_flat_map(with_any_value)) {
         any_bytes::config(config.to_string().as_bytes());
     }
 
@@ -218,12 +220,27 @@ proptest! {
     }
 }
 
+/// Of each family, with every kind of scaling.
+fn configurations() -> impl Strategy<Value = Value> {
+    let [mut qwen3, mut llama] = [qwen3_config(), llama_config()];
+    qwen3["rope_scaling"] = json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16,
+        "beta_fast": 32, "beta_slow": 1, "mscale": 1, "mscale_all_dim": 0.5, "truncate": false});
+    llama["rope_scaling"] = json!({"rope_type": "llama3", "factor": 4.0, "original_max_position_embeddings": 16,
+        "low_freq_factor": 1, "high_freq_factor": 4});
+    let mut divided = llama_config();
+    divided["rope_scaling"] = json!({"rope_type": "frequency_divisors", "frequency_divisors": [1, 4]});
+    prop::sample::select(vec![text_config(), qwen3, llama, divided])
+}
+
 /// Else all that is above would hold if nothing were ever read.
 #[test]
 fn what_is_right_is_read() {
     assert_eq!(any_bytes::safetensors(&three_tensors()), 3);
     assert_eq!(any_bytes::gguf(&valid_gguf().bytes()), valid_gguf().tensors.len());
     assert_eq!(any_bytes::config(text_config().to_string().as_bytes()), 3);
+    for config in [qwen3_config(), llama_config()] {
+        assert_eq!(any_bytes::config(config.to_string().as_bytes()), 2);
+    }
     assert_eq!(any_bytes::q4(&valid_q4()), 1);
     assert_eq!(any_bytes::f16(&valid_f16()), 1);
     assert_eq!(any_bytes::index(valid_index().to_string().as_bytes()), 2);

@@ -26,7 +26,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Runs Qwen3.5 language models.
+/// Runs Qwen3.5, Qwen3 and Llama language models.
 #[derive(Parser)]
 #[command(version, about, arg_required_else_help = true)]
 struct Cli {

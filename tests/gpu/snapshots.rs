@@ -50,7 +50,9 @@ fn last_bits(world: &mut World, sequence: Entity) -> Vec<u32> {
 #[test]
 fn a_sequence_goes_on_from_its_last_row_although_one_more_was_sent_ahead() {
     let Some(context) = context() else { return };
-    for fixture in fixtures()[..2].iter().chain([&demo()]) {
+    // Some with delta nets, and one without.
+    let fixtures = fixtures();
+    for fixture in fixtures[..2].iter().chain(fixtures.last()).chain([&demo()]) {
         for (length, steps) in [(5, 12), (14, 3), (16, 1), (33, 2)] {
             let mut world = gpu_world(fixture, &context);
             let sequence = lively(&mut world, length, 24);

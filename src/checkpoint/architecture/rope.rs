@@ -39,11 +39,14 @@ pub(super) fn read(text: Fields<'_>, rope: &Rope) -> Result<RopeConfig, Checkpoi
     let config = RopeConfig { rotary_dim, theta, scaling: places.scaling(rotary_dim, rope)? };
     #[expect(clippy::float_cmp, reason = "its logarithm is divided by, which is zero for just this number")]
     let has_no_range = matches!(config.scaling, RopeScaling::Yarn { .. }) && theta == 1.0;
-    if !has_no_range && config.frequencies().inverse.iter().all(|frequency| frequency.is_finite()) {
+    let frequencies = config.frequencies();
+    let mut numbers = frequencies.inverse.iter().chain([&frequencies.attention_factor]);
+    if !has_no_range && numbers.all(|number| number.is_finite()) {
         return Ok(config);
     }
     let found = format!("{theta} with the settings beside it");
-    Err(parameters.unwrap_or(text).error_found("rope_theta", "what gives finite frequencies", found))
+    let expected = "what gives finite frequencies and a finite attention_factor in single precision";
+    Err(parameters.unwrap_or(text).error_found("rope_theta", expected, found))
 }
 
 fn is_positive(number: f64) -> bool {

@@ -1,10 +1,11 @@
-//! Root-mean-square normalisation of rows (`Qwen3_5RMSNorm` in transformers' models/qwen3_5).
+//! Root-mean-square normalisation of rows (`Qwen3_5RMSNorm` in transformers' models/qwen3_5, `Qwen3RMSNorm`,
+//! `LlamaRMSNorm`).
 //!
 //! 1. `r = 1 / sqrt(mean(x^2) + eps)`, the squares summed in 16 lanes and then pairwise.
 //! 2. `out = (x * r) * scale`, in this order.
 //!
-//! The model stores `w` and multiplies by `1 + w`. `scale` is that sum, formed once when the weights are loaded: the
-//! source rounds it to `f32` as well.
+//! Some models store `w` and multiply by `1 + w`. `scale` is that sum, formed once when the weights are loaded: the source
+//! rounds it to `f32` as well.
 
 use super::isa::Isa;
 use super::simd::{Simd, per_isa};

@@ -14,7 +14,7 @@ use super::found::{Entry, Found, no_such_tensor};
 use super::generation::GenerationConfig;
 use super::gguf::Gguf;
 use super::head;
-use super::location::Location;
+use super::location::{Location, gguf_file};
 use super::names::TensorNames;
 use super::source::Source;
 use super::tensor::ElementType;
@@ -78,6 +78,7 @@ impl Examination {
         if !path.is_file() {
             return Self::of_source(Source::existing(path)?, Vec::new());
         }
+        gguf_file(path)?;
         let mut faults = Vec::new();
         let location = Location::open(path, &mut |fault| {
             faults.push(fault);

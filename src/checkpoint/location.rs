@@ -24,17 +24,7 @@ impl<'a> Location<'a> {
         if !is_file(path) {
             return Source::existing(path).map(Self::Files);
         }
-        let directory = Source::Directory(path.parent().unwrap_or(Path::new("")));
-        let Some(name) = path.file_name().and_then(OsStr::to_str) else {
-            return Err(CheckpointError::file(path, "a file whose name is UTF-8", "another name"));
-        };
-        let expected = "a checkpoint's directory or a GGUF file";
-        let Some(bytes) = directory.map(name)? else {
-            return Err(CheckpointError::file(path, expected, "no such file"));
-        };
-        if let Some(kind) = gguf::other_kind(&bytes) {
-            return Err(CheckpointError::file(path, expected, kind));
-        }
+        let (directory, name) = gguf_file(path)?;
         Gguf::open(directory, name, faults).map(|gguf| Self::Gguf(Box::new(gguf)))
     }
 
@@ -54,6 +44,22 @@ impl<'a> Location<'a> {
             Self::Files(source) => *source,
             Self::Gguf(gguf) => Source::Gguf(gguf),
         }
+    }
+}
+
+/// The directory and the name of a file, if it begins as GGUF files do.
+pub(super) fn gguf_file(path: &Path) -> Result<(Source<'_>, &str), CheckpointError> {
+    let directory = Source::Directory(path.parent().unwrap_or(Path::new("")));
+    let Some(name) = path.file_name().and_then(OsStr::to_str) else {
+        return Err(CheckpointError::file(path, "a file whose name is UTF-8", "another name"));
+    };
+    let expected = "a checkpoint's directory or a GGUF file";
+    let Some(bytes) = directory.map(name)? else {
+        return Err(CheckpointError::file(path, expected, "no such file"));
+    };
+    match gguf::other_kind(&bytes) {
+        Some(kind) => Err(CheckpointError::file(path, expected, kind)),
+        None => Ok((directory, name)),
     }
 }
 

@@ -35,8 +35,14 @@ pub(crate) fn message(path: &Path) -> String {
 #[track_caller]
 pub(crate) fn assert_path_refused(path: &Path, file: &Path, parts: &[&str]) {
     let message = message(path);
-    let report = Inspection::plan(path).unwrap().run(InspectOptions::default(), |_| ControlFlow::Continue(())).unwrap();
-    let problems: Vec<String> = report.problems.iter().map(InspectError::to_string).collect();
+    let problems: Vec<String> = match Inspection::plan(path) {
+        Ok(inspection) => {
+            let report = inspection.run(InspectOptions::default(), |_| ControlFlow::Continue(())).unwrap();
+            report.problems.iter().map(InspectError::to_string).collect()
+        }
+        // That of a file of another kind.
+        Err(error) => vec![error.to_string()],
+    };
     assert!(problems.contains(&message), "{message:?} is not among {problems:#?}");
     let file = file.display().to_string();
     assert!(message.starts_with(&file), "{message:?} does not name {file}");

@@ -269,7 +269,7 @@ fn a_chat_template_that_cannot_be_used_is_a_warning() {
 fn what_is_no_directory_is_an_error() {
     let tiny = TinyCheckpoint::new();
     for (path, expected) in
-        [("absent", "cannot open"), ("config.json", "expected a checkpoint's directory, found a file")]
+        [("absent", "cannot open"), ("config.json", "expected a checkpoint's directory or a GGUF file, found")]
     {
         let error = Inspection::plan(&tiny.file(path)).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");

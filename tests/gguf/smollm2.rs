@@ -1,4 +1,5 @@
-//! A published model in a published file, held against transformers: `tests/golden/smollm2.sh` fetches it. Without it, there is nothing to hold.
+//! A published model in a published file, held against transformers: `tests/golden/smollm2.sh` fetches it. Without it, there
+//! is nothing to hold.
 
 use std::path::PathBuf;
 
@@ -26,7 +27,9 @@ struct Chat {
 #[test]
 fn smollm2_says_what_transformers_says() {
     let Some(path) = std::env::var_os(VARIABLE).map(PathBuf::from) else {
-        eprintln!("skipped: {VARIABLE} does not name SmolLM2-135M-Instruct.Q4_1.gguf (tests/golden/smollm2.sh fetches it)");
+        eprintln!(
+            "skipped: {VARIABLE} does not name SmolLM2-135M-Instruct.Q4_1.gguf (tests/golden/smollm2.sh fetches it)"
+        );
         return;
     };
     let golden: Golden = serde_json::from_str(include_str!("../golden/smollm2.json")).unwrap();

@@ -14,7 +14,7 @@ use super::{interrupt, model, progress};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The checkpoint's directory, or a GGUF file
+    /// The checkpoint's directory, a GGUF file, or a model in the hub's cache
     #[arg(value_name = "SRC")]
     source: PathBuf,
     /// The directory to make

@@ -19,7 +19,7 @@ use super::{interrupt, model, progress};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The checkpoint's directory, converted or not, or a GGUF file
+    /// The checkpoint's directory, converted or not, a GGUF file, or a model in the hub's cache
     #[arg(value_name = "DIR")]
     directory: PathBuf,
     /// Predict the memory for a sequence of N tokens [default: 4096, or the model's most if that is less]

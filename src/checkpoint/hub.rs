@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use super::directory::CONFIG;
-use super::error::{CheckpointError, counted};
+use super::error::{CheckpointError, Excerpt};
 use super::gguf;
 use super::source::{Source, is_plain_name};
 
@@ -88,8 +88,8 @@ impl HubName {
         if is_plain_name(commit) {
             return Ok(Some(commit.to_owned()));
         }
-        let found = format!("{} that are none", counted(commit.len(), "byte"));
-        Err(CheckpointError::file(&references.join(&self.revision), "the name of a commit", found))
+        let file = references.join(&self.revision);
+        Err(CheckpointError::file(&file, "the name of a commit", Excerpt(commit).to_string()))
     }
 
     /// What of the folder is meant.
@@ -152,9 +152,8 @@ fn gguf_files(folder: &Path) -> Vec<PathBuf> {
     let files = entries(folder).chain(folders.flat_map(|folder| entries(&folder)));
     let is_model = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        let is_first = name.rsplit_once("-of-").is_none_or(|(before, _)| before.ends_with("-00001"));
         let is_gguf = Path::new(&name).extension().is_some_and(|extension| extension == gguf::EXTENSION);
-        is_gguf && is_first && !name.starts_with("mmproj") && !name.starts_with("mtp-")
+        is_gguf && !gguf::is_later_part(&name) && !name.starts_with("mmproj") && !name.starts_with("mtp-")
     };
     let mut files: Vec<_> = files.filter(is_model).collect();
     files.sort_unstable();
@@ -241,7 +240,9 @@ mod tests {
         }
         let error = found(&several, "Ann/sea-1.5:Q4_K").unwrap_err();
         assert!(error.contains("with Q4_K in its name") && error.contains("sea-Q8_0.gguf"), "{error}");
-        assert_eq!(found(&cache(&["only.gguf"]), "Ann/sea-1.5"), Ok(Some("abc123/only.gguf".into())));
+        for only in ["only.gguf", "best-of-sea.gguf"] {
+            assert_eq!(found(&cache(&[only]), "Ann/sea-1.5"), Ok(Some(format!("abc123/{only}"))));
+        }
         let error = found(&cache(&["a-q3.gguf", "a-q5.gguf"]), "Ann/sea-1.5").unwrap_err();
         assert!(error.contains("as in Ann/sea-1.5:Q4_K_M"), "{error}");
         assert!(found(&cache(&["README.md"]), "Ann/sea-1.5").unwrap_err().ends_with("found none"));

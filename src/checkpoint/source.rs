@@ -1,5 +1,6 @@
-//! Where a checkpoint's files come from: a directory, bytes compiled into the program, or a GGUF file, which stands for them. Refuses what is no regular,
-//! non-empty file before it opens it, and reads no more than a limit. The only place that maps files.
+//! Where a checkpoint's files come from: a directory, bytes compiled into the program, or a GGUF file, which stands for
+//! them. Refuses what is no regular, non-empty file before it opens it, and reads no more than a limit. The only place that
+//! maps files.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};

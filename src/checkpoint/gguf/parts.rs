@@ -127,10 +127,17 @@ impl Part {
     }
 }
 
+/// Whether a file of this name is a part of a model behind the first one.
+pub(in crate::checkpoint) fn is_later_part(name: &str) -> bool {
+    SplitName::of(name).is_some_and(|split| split.index > 1)
+}
+
 /// The name of a part: `STEM-00001-of-00003.gguf`.
 #[derive(Debug, PartialEq, Eq)]
 struct SplitName<'a> {
     stem: &'a str,
+    /// From 1 on.
+    index: u64,
     count: u64,
 }
 
@@ -143,7 +150,7 @@ impl<'a> SplitName<'a> {
         let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
         let (stem, index) = rest.rsplit_once('-')?;
         let (index, count): (u64, u64) = (number(index)?, number(count)?);
-        ((1..=count).contains(&index) && count <= MOST).then_some(Self { stem, count })
+        ((1..=count).contains(&index) && count <= MOST).then_some(Self { stem, index, count })
     }
 
     fn name(&self, number: u64) -> String {
@@ -158,7 +165,7 @@ mod tests {
     #[test]
     fn the_names_of_parts_are_told_from_others() {
         let part = SplitName::of("a-b-00002-of-00003.gguf").unwrap();
-        assert_eq!(part, SplitName { stem: "a-b", count: 3 });
+        assert_eq!(part, SplitName { stem: "a-b", index: 2, count: 3 });
         assert_eq!(part.name(1), "a-b-00001-of-00003.gguf");
         for other in [
             "a.gguf",

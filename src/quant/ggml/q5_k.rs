@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use half::f16;
 
-use super::{QK_K, scales_and_mins};
+use super::{QK_K, scales::lines};
 use crate::quant::QuantBlock;
 
 /// Weights of 256 in 176 bytes: as [`BlockQ4K`](super::BlockQ4K), with another bit for each.
@@ -27,12 +27,9 @@ impl QuantBlock for BlockQ5K {
 
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
-        let (d, dmin) = (self.d.to_f32(), self.dmin.to_f32());
-        let line = |(scale, min)| (d * f32::from(scale), dmin * f32::from(min));
-        let scales = scales_and_mins(&self.scales);
+        let lines = lines(self.d, self.dmin, &self.scales);
         let pairs = out.as_chunks_mut::<64>().0.iter_mut().zip(self.qs.as_chunks::<32>().0);
-        for (pair, ((out, qs), scales)) in pairs.zip(scales.as_chunks::<2>().0).enumerate() {
-            let [(d1, m1), (d2, m2)] = scales.map(line);
+        for (pair, ((out, qs), &[(d1, m1), (d2, m2)])) in pairs.zip(lines.as_chunks::<2>().0).enumerate() {
             let (low, high) = out.split_at_mut(32);
             for (((low, high), &q), h) in low.iter_mut().zip(high).zip(qs).zip(self.qh) {
                 let h = h >> (2 * pair);

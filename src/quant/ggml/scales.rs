@@ -1,5 +1,7 @@
 //! The scales and minima that Q4_K and Q5_K share: six bits each, of eight sub-blocks, in twelve bytes.
 
+use half::f16;
+
 /// The scale and the minimum of each sub-block. Those of the first four are the low six bits of a byte each; of the last
 /// four, the low four bits lie together in a byte, and the two high ones above those of the first four.
 #[inline(always)]
@@ -11,4 +13,11 @@ pub(crate) fn scales_and_mins(scales: &[u8; 12]) -> [(u8, u8); 8] {
             (scales[j + 4] & 15 | high_scale << 4, scales[j + 4] >> 4 | high_min << 4)
         }
     })
+}
+
+/// What the codes of each sub-block are multiplied with, and what is subtracted then.
+#[inline(always)]
+pub(super) fn lines(d: f16, dmin: f16, scales: &[u8; 12]) -> [(f32, f32); 8] {
+    let (d, dmin) = (d.to_f32(), dmin.to_f32());
+    scales_and_mins(scales).map(|(scale, min)| (d * f32::from(scale), dmin * f32::from(min)))
 }

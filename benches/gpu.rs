@@ -96,6 +96,7 @@ fn narrow() -> ModelConfig {
             value_head_dim: 32,
             conv_kernel: 4,
         }),
+        moe: None,
         eos_token_ids: Vec::new(),
         rotation_seed: None,
     }

@@ -117,6 +117,7 @@ fn small() -> ModelConfig {
             value_head_dim: 128,
             conv_kernel: 4,
         }),
+        moe: None,
         eos_token_ids: Vec::new(),
         rotation_seed: None,
     }

@@ -4,6 +4,7 @@
 // NORM: the rows are normalised first. The norm is factored: weights multiply x, and 1 / rms the sum.
 // PAIRED: rows n and n + half belong together: silu(first) * second goes out.
 // ADD: the sum is added to what is there.
+// EXPERTS: every row has a matrix of its own, that of the expert that the table lists for it; M is 1.
 // Every sum runs in the same order however many rows share the pass, so that none of its bits depends on the others.
 
 struct Params {
@@ -22,6 +23,12 @@ struct Params {
     eps: f32,
     // Where the rows to read are listed in the table, if they are: 0 if they are consecutive.
     listed: u32,
+    // Of experts: the one whose matrix is first in the binding, how many of them are there, how many rows lie from one
+    // matrix to the next, and how many of them share a row of x.
+    first_expert: u32,
+    experts: u32,
+    expert_rows: u32,
+    sharing: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -58,6 +65,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             origin[m] = table[table[3] + row];
         }
     }
+    var matrix_start = params.skipped;
+    if EXPERTS {
+        // One that is in another binding counts from far above.
+        let expert = table[2u * group.z] - params.first_expert;
+        if expert >= params.experts {
+            return;
+        }
+        matrix_start += expert * params.expert_rows;
+        origin[0] = group.z / params.sharing;
+    }
     let parts = (params.cols + 3u) / 4u;
     var inverse_rms: array<f32, M>;
     if NORM {
@@ -90,7 +107,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if PAIRED {
             row = min(first, params.rows - 1u) + r * params.half;
         }
-        start[r] = (params.skipped + row) * blocks;
+        start[r] = (matrix_start + row) * blocks;
     }
     var sums: array<array<f32, M>, ROWS>;
     for (var block = lane; block < blocks; block += LANES) {

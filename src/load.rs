@@ -195,11 +195,12 @@ impl LoadedModel {
         progress: impl FnMut(&str),
     ) -> Result<Self, LoadError<M::Error>> {
         let workers = Workers::new(options.threads, options.isa).map_err(LoadError::Workers)?;
-        let mut reader = Reader { source, progress, bytes: 0, fingerprint: FingerprintOf::model(config) };
+        let mut reader =
+            Reader { source, progress, bytes: 0, expert_bytes: 0, fingerprint: FingerprintOf::model(config) };
         let mapped = ModelParts::shapes(config).map(&mut reader)?;
         // An embedding that is not the head as well is read a row a token.
         let rows_only = mapped.ends.lm_head.as_ref().map_or(0, |_| mapped.ends.embed_tokens.bytes().len());
-        let bytes_per_token = reader.bytes - rows_only;
+        let bytes_per_token = reader.bytes - rows_only + reader.expert_bytes_per_token(config);
         let fingerprint = reader.fingerprint.finish();
         let form = Form::of(config, mapped, &workers, &options)?;
         Ok(Self { config: config.clone(), form, text: TextSide::default(), workers, bytes_per_token, fingerprint })
@@ -424,7 +425,16 @@ struct Reader<'a, M, P> {
     source: &'a mut M,
     progress: P,
     bytes: usize,
+    expert_bytes: usize,
     fingerprint: FingerprintOf,
+}
+
+impl<M, P> Reader<'_, M, P> {
+    /// Of all experts, which have the same size in all layers, a token reads a few.
+    fn expert_bytes_per_token(&self, config: &ModelConfig) -> usize {
+        let Some(moe) = &config.moe else { return 0 };
+        self.expert_bytes / moe.num_experts * moe.num_experts_per_tok
+    }
 }
 
 impl<M: MapTensors<Shapes, Mapped>, P: FnMut(&str)> MapTensors<Shapes, Mapped> for Reader<'_, M, P> {
@@ -435,6 +445,13 @@ impl<M: MapTensors<Shapes, Mapped>, P: FnMut(&str)> MapTensors<Shapes, Mapped> f
         let tensor = self.source.matrix(name, matrix)?;
         self.bytes += tensor.bytes().len();
         self.fingerprint.tensor(name, &tensor);
+        Ok(tensor)
+    }
+
+    fn expert(&mut self, name: &str, matrix: &Shape<MatrixRole>) -> Result<Tensor, M::Error> {
+        let before = self.bytes;
+        let tensor = self.matrix(name, matrix)?;
+        self.expert_bytes += std::mem::replace(&mut self.bytes, before) - before;
         Ok(tensor)
     }
 

@@ -75,6 +75,31 @@ pub struct DeltaNetConfig {
     pub conv_kernel: usize,
 }
 
+/// Dimensions of the layers whose feed-forward half is a mixture of experts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MoeConfig {
+    /// Experts of a layer.
+    pub num_experts: usize,
+    /// How many of them a token goes through.
+    pub num_experts_per_tok: usize,
+    /// Width inside each.
+    pub intermediate_size: usize,
+    /// Width inside the expert that every token goes through; `None` where there is none.
+    pub shared_expert_intermediate_size: Option<usize>,
+    /// Whether the probabilities of those that a token goes through are divided by their sum.
+    pub norm_topk_prob: bool,
+    /// Of each layer of the model, whether it has experts.
+    pub layers: Vec<bool>,
+}
+
+impl MoeConfig {
+    /// The width of the widest expert.
+    #[must_use]
+    pub fn widest(&self) -> usize {
+        self.intermediate_size.max(self.shared_expert_intermediate_size.unwrap_or(0))
+    }
+}
+
 impl AttentionConfig {
     /// Width of all queries, and of all that is read.
     #[must_use]
@@ -124,7 +149,7 @@ pub struct ModelConfig {
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
-    /// Width inside the feed-forward half.
+    /// Width inside the feed-forward half of layers without experts; 0 where there are none.
     pub intermediate_size: usize,
     /// One entry per layer, in order.
     pub layer_types: Vec<LayerType>,
@@ -140,6 +165,8 @@ pub struct ModelConfig {
     pub attention: AttentionConfig,
     /// Of the linear-attention layers; `None` where there are none.
     pub delta_net: Option<DeltaNetConfig>,
+    /// Of the layers with experts; `None` where there are none.
+    pub moe: Option<MoeConfig>,
     /// What ends a text, unless `generation_config.json` says otherwise.
     pub eos_token_ids: Vec<u32>,
     /// The seed of the rotation that the weights went through, if they did. They compute the same with and without.
@@ -154,6 +181,12 @@ impl ModelConfig {
     #[must_use]
     pub fn linear_attention(&self) -> &DeltaNetConfig {
         self.delta_net.as_ref().expect("a model with linear-attention layers says how large they are")
+    }
+
+    /// Dimensions of the experts of a layer, if it has some.
+    #[must_use]
+    pub fn experts_of(&self, layer: usize) -> Option<&MoeConfig> {
+        self.moe.as_ref().filter(|moe| moe.layers.get(layer).is_some_and(|&has_experts| has_experts))
     }
 }
 

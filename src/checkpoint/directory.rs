@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::chat::ChatTemplate;
 use super::config::{ModelConfig, Told};
 use super::error::{CheckpointError, Excerpt};
-use super::found::{Entry, Found, no_such_tensor};
+use super::found::{Entry, Found, find, no_such_tensor};
 use super::generation::GenerationConfig;
 use super::head;
 use super::location::Location;
@@ -148,13 +148,13 @@ impl Checkpoint {
     }
 
     /// What is known of a tensor, which counts as taken from now on.
-    pub(super) fn entry(&mut self, name: &str, shape: &[usize]) -> Result<&Entry, CheckpointError> {
+    pub(super) fn entry(&mut self, name: &str, shape: &[usize]) -> Result<Entry, CheckpointError> {
         let full = self.names.full(name);
-        let Some(entry) = self.tensors.get(&full) else {
+        let Some((found, entry)) = find(&self.tensors, &full, &self.config) else {
             return Err(no_such_tensor(&self.weights, &self.names.shown(&full), shape));
         };
-        self.taken.insert(full);
-        Ok(entry)
+        self.taken.insert(found);
+        entry
     }
 
     /// Full names of the tensors that nobody has taken.

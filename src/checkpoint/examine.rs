@@ -10,7 +10,7 @@ use super::chat_message::ChatMessage;
 use super::config::{ModelConfig, Told};
 use super::directory::{CONFIG, unused_adapter};
 use super::error::CheckpointError;
-use super::found::{Entry, Found, no_such_tensor};
+use super::found::{Entry, Found, find, no_such_tensor};
 use super::generation::GenerationConfig;
 use super::gguf::Gguf;
 use super::head;
@@ -152,6 +152,13 @@ impl Examination {
         tensors.map(|(name, entry)| (name.as_str(), TensorEntry::of(entry)))
     }
 
+    /// The full name of the tensor that has the one with this full name: itself, unless several share one.
+    pub(crate) fn holder(&self, name: &str) -> String {
+        let found = self.found.as_ref().zip(self.config.as_ref());
+        let held = found.and_then(|(found, config)| find(&found.tensors, name, config));
+        held.map_or_else(|| name.to_owned(), |(holder, _)| holder)
+    }
+
     /// Finds a tensor by the full name that it was published with, as loading does, but looks at none of its elements. `None` if it is part of the
     /// faults already.
     ///
@@ -159,12 +166,16 @@ impl Examination {
     /// If there is no such tensor, its shape is not `shape`, or its element type is none we read.
     pub fn place(&self, name: &str, shape: &[usize]) -> Option<Result<Placement, CheckpointError>> {
         let found = self.found.as_ref()?;
-        let Some(entry) = found.tensors.get(name) else {
+        let entry = match &self.config {
+            Some(config) => find(&found.tensors, name, config),
+            None => found.tensors.get(name).map(|entry| (name.to_owned(), Ok(entry.clone()))),
+        };
+        let Some((_, entry)) = entry else {
             let shown = self.names.shown(name);
             let told = found.is_partial || self.faulty.contains(&shown) || found.unread.contains(name);
             return (!told).then(|| Err(no_such_tensor(&found.file, &shown, shape)));
         };
-        Some(match entry {
+        let placed = entry.and_then(|entry| match entry {
             Entry::InShard(entry) => entry.element(shape).map(|element| Placement { element, offset: entry.offset }),
             Entry::Converted(entry) => {
                 entry.offset(shape).map(|offset| Placement { element: entry.format.element(), offset })
@@ -172,7 +183,8 @@ impl Examination {
             Entry::InGguf(entry) => {
                 entry.stored_element(shape).map(|element| Placement { element, offset: entry.offset() })
             }
-        })
+        });
+        Some(placed)
     }
 
     /// Every file that loading reads, as far as it is there; of a directory, without those that hold nothing but tensors.

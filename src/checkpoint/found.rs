@@ -12,6 +12,7 @@ use super::gguf;
 use super::huggingface::{self, Shards};
 use super::names::TensorNames;
 use super::source::Source;
+use super::stacked::{self, Part};
 use super::tensor::Tensor;
 
 /// A tensor in one of the forms that checkpoints have.
@@ -49,6 +50,52 @@ impl Entry {
             Self::InGguf(entry) => entry.tensor(shape),
         }
     }
+}
+
+impl Entry {
+    /// A part of it, if it can have such a part.
+    fn part(&self, part: &Part) -> Result<Self, CheckpointError> {
+        let shape = match self {
+            Self::InShard(entry) => &entry.shape[..],
+            Self::Converted(entry) => &entry.shape,
+            Self::InGguf(entry) => entry.shape(),
+        };
+        let located = stacked::locate(part, shape);
+        let (shape, first) = located.map_err(|expected| {
+            CheckpointError::tensor(self.file(), self.name(), expected, format!("shape {shape:?}"))
+        })?;
+        match self {
+            Self::InShard(entry) => entry.part(part.expert, &shape, first).map(Self::InShard),
+            Self::InGguf(entry) => entry.part(part.expert, &shape, first).map(Self::InGguf),
+            Self::Converted(entry) => {
+                let expected = "a matrix of each expert, as converted checkpoints have them";
+                Err(CheckpointError::tensor(&entry.place.path, &entry.name, expected, "one of all"))
+            }
+        }
+    }
+
+    /// As its file calls it.
+    fn name(&self) -> &str {
+        match self {
+            Self::InShard(entry) => &entry.name,
+            Self::Converted(entry) => &entry.name,
+            Self::InGguf(entry) => entry.name(),
+        }
+    }
+}
+
+/// Finds the tensor with this full name, or the tensor that it is a part of. Returns the name of what was found as well.
+pub(super) fn find(
+    tensors: &BTreeMap<String, Entry>,
+    full: &str,
+    config: &ModelConfig,
+) -> Option<(String, Result<Entry, CheckpointError>)> {
+    if let Some(entry) = tensors.get(full) {
+        return Some((full.to_owned(), Ok(entry.clone())));
+    }
+    let part = stacked::parts_for(full, config).into_iter().find(|part| tensors.contains_key(&part.tensor))?;
+    let found = tensors[&part.tensor].part(&part);
+    Some((part.tensor, found))
 }
 
 /// All tensors of a checkpoint by full name.

@@ -59,7 +59,7 @@ impl Checkpoint {
     /// If there is no such tensor, its shape is not `shape`, or its element type is none we read.
     pub fn find(&mut self, name: &str, shape: &[usize]) -> Result<StoredTensor, CheckpointError> {
         let entry = self.entry(name, shape)?;
-        let (name, element, offset, order) = match entry {
+        let (name, element, offset, order) = match &entry {
             Entry::InShard(entry) => (entry.name.clone(), entry.element(shape)?, entry.offset, None),
             Entry::InGguf(entry) => (entry.name().to_owned(), entry.element(shape)?, entry.offset(), entry.order()?),
             Entry::Converted(entry) => {

@@ -69,7 +69,7 @@ impl PlannedTensor {
 
     /// Whether it is in four bits; in half precision if not.
     pub(super) fn is_quantized(&self) -> bool {
-        self.promised.is_matrix()
+        self.promised.is_quantised()
     }
 
     /// That of its new file.

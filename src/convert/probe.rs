@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::error::ConvertError;
 use super::model::Model;
 use super::progress::{ConvertProgress, Meter};
-use super::reference;
+use super::reference::{self, Experts};
 use crate::checkpoint::ModelConfig;
 
 /// As many as two convolutions of four taps, and enough for attention and states to remember something.
@@ -38,8 +38,8 @@ impl Probe {
         let tokens = tokens(&self.original.config);
         // Side by side: while one waits for its file, the other computes.
         let (original, changed) = rayon::join(
-            || reference::logits(&self.original, &tokens, meter),
-            || reference::logits(changed, &tokens, meter),
+            || reference::logits(&self.original, &tokens, Experts::All, meter),
+            || reference::logits(changed, &tokens, Experts::All, meter),
         );
         let difference = original?.largest_difference(&changed?);
         // What is no number is not within anything.
@@ -80,7 +80,7 @@ mod tests {
     }
 
     /// Of each kind of norm, one is tied, the other is not.
-    const FIXTURES: [&str; 4] = ["published-f16", "sharded-bf16", "qwen3-tied", "llama-scaled"];
+    const FIXTURES: [&str; 5] = ["published-f16", "sharded-bf16", "qwen3-tied", "llama-scaled", "moe-published"];
 
     #[test]
     fn a_rotated_model_computes_what_the_original_does() {

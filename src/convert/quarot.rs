@@ -63,7 +63,7 @@ pub(super) fn rotated(
         let found = *sources.get(source_name).ok_or_else(|| missing(source_name))?;
         let change = match promised.role {
             TensorRole::Matrix(MatrixRole::Embeds) => Change::RotateRows { rotation: rotation.clone(), norm: None },
-            TensorRole::Matrix(MatrixRole::Reads(_)) => {
+            TensorRole::Matrix(MatrixRole::Reads(_) | MatrixRole::Routes) => {
                 let norm = promised.stream_norm().unwrap_or_default();
                 let stored = *sources.get(&*norm).ok_or_else(|| missing(&norm))?;
                 let norm = Norm { stored: stored.clone(), shift };

@@ -94,7 +94,7 @@ fn product(sizes: &[usize]) -> u64 {
 pub(crate) fn activation_bytes(config: &ModelConfig, context: usize) -> u64 {
     let hidden = config.hidden_size as u64;
     // The residual and the normed one; the MLP's gate, up, their product, and what it gives.
-    let mut width = 3 * hidden + 3 * config.intermediate_size as u64;
+    let mut width = 3 * hidden + 3 * config.intermediate_size as u64 + experts_width(config);
     let mut seen = Vec::new();
     for &layer_type in &config.layer_types {
         if !seen.contains(&layer_type) {
@@ -106,6 +106,16 @@ pub(crate) fn activation_bytes(config: &ModelConfig, context: usize) -> u64 {
     // Of one row: the last one, and again normed; the logits.
     let head = 2 * hidden + config.vocab_size as u64;
     width.saturating_mul(rows).saturating_add(head).saturating_mul(SINGLE as u64)
+}
+
+/// The widths of what experts keep: the router's logits; of each pick and of the expert that all rows go through, what goes
+/// in, gate, up, their product, and what comes out.
+fn experts_width(config: &ModelConfig) -> u64 {
+    let Some(moe) = &config.moe else { return 0 };
+    let inner = |width: usize| 2 * config.hidden_size as u64 + 3 * width as u64;
+    let picked = (moe.num_experts_per_tok as u64).saturating_mul(inner(moe.intermediate_size));
+    let shared = moe.shared_expert_intermediate_size.map_or(0, inner);
+    picked.saturating_add(shared).saturating_add(moe.num_experts as u64)
 }
 
 /// The widths of what a mixer keeps in its scratch, besides what it gives.

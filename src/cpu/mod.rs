@@ -8,7 +8,7 @@
 //! | `MixerNorm` | [`norm::norm_for_mixer`] |
 //! | `Mixer` | [`delta_net::mix_with_delta_net`] or [`attention::mix_with_attention`] |
 //! | `MlpNorm` | [`norm::norm_for_mlp`] |
-//! | `Mlp` | [`mlp::run_mlp`] |
+//! | `Mlp` | [`mlp::run_mlp`] or [`moe::run_moe`] |
 //! | `Head` | [`head::compute_logits`] |
 //! | `Sample` | [`pick_tokens`] |
 //! | `Emit` | [`keep_states`] |
@@ -25,7 +25,9 @@ pub mod head;
 #[allow(unsafe_code, reason = "intrinsics, and disjoint writes from several threads")]
 pub mod kernels;
 mod kv_cache;
+mod lazy;
 pub mod mlp;
+pub mod moe;
 pub mod norm;
 mod pack;
 pub mod rope;
@@ -95,7 +97,7 @@ pub fn add_systems(world: &mut World) {
             norm::norm_for_mixer.in_set(LayerSystems::MixerNorm),
             (delta_net::mix_with_delta_net, attention::mix_with_attention).chain().in_set(LayerSystems::Mixer),
             norm::norm_for_mlp.in_set(LayerSystems::MlpNorm),
-            mlp::run_mlp.in_set(LayerSystems::Mlp),
+            (mlp::run_mlp, moe::run_moe).chain().in_set(LayerSystems::Mlp),
         ));
     });
     world.schedule_scope(EndStep, |_, schedule| {

@@ -8,6 +8,7 @@ use std::ops::Range;
 use bevy_ecs::component::{Component, Immutable, StorageType};
 
 use super::kernels::{Arena, PackedFormat, PanelBox, Panels, WeightSlice, Weights, transpose_conv_weights};
+use super::lazy::LazyPanels;
 use super::{Cpu, Workers, kernels};
 use crate::checkpoint::{ElementType, Tensor};
 use crate::world::parts::ModelParts;
@@ -56,6 +57,8 @@ pub enum Matrix {
         /// Input features.
         cols: usize,
     },
+    /// In blocks, an expert's: packed when it is first read.
+    Lazy(LazyPanels),
 }
 
 impl Matrix {
@@ -65,6 +68,7 @@ impl Matrix {
         match self {
             Self::Stored(tensor) => tensor.shape()[0],
             Self::Packed { rows, .. } => *rows,
+            Self::Lazy(lazy) => lazy.rows,
         }
     }
 
@@ -74,6 +78,7 @@ impl Matrix {
         match self {
             Self::Stored(tensor) => tensor.shape()[1],
             Self::Packed { cols, .. } => *cols,
+            Self::Lazy(lazy) => lazy.cols,
         }
     }
 
@@ -95,6 +100,7 @@ impl Matrix {
                 Weights::Packed(Panels::new(panels, *format, *all, *cols).slice(rows))
             }
             Self::Stored(tensor) => Weights::Stored(stored(tensor).slice(elements)),
+            Self::Lazy(lazy) => Weights::Packed(lazy.panels().slice(rows)),
         }
     }
 }
@@ -114,6 +120,8 @@ fn stored(tensor: &Tensor) -> WeightSlice<'_> {
 /// Packs matrices in blocks, if their rows are whole ones, and leaves the others where they are.
 struct Packer<'a> {
     arena: Arena,
+    /// Of experts, which take memory when they are packed.
+    experts: Arena,
     workers: &'a Workers,
     numerics: Numerics,
 }
@@ -134,8 +142,9 @@ fn packed_format(element: ElementType) -> Option<PackedFormat> {
 /// The bytes that a matrix takes when it is packed; `None` of one that is not.
 pub(super) fn packed_bytes(element: ElementType, shape: &[usize], numerics: Numerics) -> Option<usize> {
     let format = packed_format(element)?;
-    let &[rows, cols] = shape else { return None };
-    format.bytes(rows, cols).filter(|&bytes| numerics == Numerics::Fast && bytes > 0)
+    let [of_all @ .., rows, cols] = shape else { return None };
+    let bytes = of_all.iter().try_fold(format.bytes(*rows, *cols)?, |bytes, &count| bytes.checked_mul(count))?;
+    Some(bytes).filter(|&bytes| numerics == Numerics::Fast && bytes > 0)
 }
 
 impl MapTensors<Mapped, Cpu> for Packer<'_> {
@@ -151,6 +160,14 @@ impl MapTensors<Mapped, Cpu> for Packer<'_> {
         Ok(Matrix::Packed { panels, format: PackedFormat::of(&blocks), rows, cols })
     }
 
+    fn expert(&mut self, _: &str, tensor: &Tensor) -> Result<Matrix, Infallible> {
+        let bytes = packed_bytes(tensor.element(), tensor.shape(), self.numerics);
+        let (Some(bytes), Some(format)) = (bytes, packed_format(tensor.element())) else {
+            return Ok(Matrix::Stored(tensor.clone()));
+        };
+        Ok(Matrix::Lazy(LazyPanels::new(tensor.clone(), format, self.experts.take(bytes))))
+    }
+
     fn vector(&mut self, _: &str, vector: &StoredVector) -> Result<Box<[f32]>, Infallible> {
         let mut values = vector.tensor.to_f32();
         vector.role.make_arithmetic(&mut values);
@@ -164,6 +181,7 @@ impl MapTensors<Mapped, Cpu> for Packer<'_> {
 /// Counts the bytes that a [`Packer`] will need.
 struct PackedBytes {
     pieces: Vec<usize>,
+    experts: Vec<usize>,
     numerics: Numerics,
 }
 
@@ -175,13 +193,18 @@ impl MapTensors<Mapped, Mapped> for PackedBytes {
         Ok(tensor.clone())
     }
 
+    fn expert(&mut self, _: &str, tensor: &Tensor) -> Result<Tensor, Infallible> {
+        self.experts.extend(packed_bytes(tensor.element(), tensor.shape(), self.numerics));
+        Ok(tensor.clone())
+    }
+
     fn vector(&mut self, _: &str, vector: &StoredVector) -> Result<StoredVector, Infallible> {
         Ok(vector.clone())
     }
 }
 
 /// Turns the mapped tensors of a model into their [`Cpu`] form, on the threads of `workers`. Layer by layer, the mapped
-/// form goes, and with it the file's pages of all that was packed.
+/// form goes, and with it the file's pages of all that was packed. Experts are packed when they are first read.
 ///
 /// Returns how many bytes are packed, besides: none, unless weights are in blocks and are to be multiplied fast.
 ///
@@ -192,11 +215,13 @@ pub fn pack(
     workers: &Workers,
     numerics: Numerics,
 ) -> Result<(ModelParts<Cpu>, usize), PackError> {
-    let mut count = PackedBytes { pieces: Vec::new(), numerics };
+    let mut count = PackedBytes { pieces: Vec::new(), experts: Vec::new(), numerics };
     let Ok(_): Result<ModelParts<Mapped>, _> = parts.map(&mut count);
-    let bytes = count.pieces.iter().sum();
-    let arena = Arena::new(count.pieces).map_err(|source| PackError { bytes, source })?;
-    let mut packer = Packer { arena, workers, numerics };
+    let bytes = count.pieces.iter().chain(&count.experts).sum();
+    let failed = |source| PackError { bytes, source };
+    let arena = Arena::new(count.pieces).map_err(failed)?;
+    let experts = Arena::for_some_of(count.experts).map_err(failed)?;
+    let mut packer = Packer { arena, experts, workers, numerics };
     let ModelParts { ends, layers } = parts;
     let Ok(ends) = ends.map(&mut packer);
     let layers = layers.into_iter().enumerate().map(|(index, layer)| {
@@ -225,7 +250,9 @@ mod tests {
             for numerics in [Numerics::Fast, Numerics::Exact] {
                 let bytes = packed_bytes(element, tensor.shape(), numerics);
                 let arena = Arena::new(bytes).unwrap();
-                let Ok(matrix) = Packer { arena, workers: &workers, numerics }.matrix("t", &tensor);
+                let experts = Arena::for_some_of(bytes).unwrap();
+                let mut packer = Packer { arena, experts, workers: &workers, numerics };
+                let (Ok(matrix), Ok(expert)) = (packer.matrix("t", &tensor), packer.expert("t", &tensor));
                 assert_eq!((matrix.rows(), matrix.cols()), (40, 512));
                 let packed = matches!(matrix, Matrix::Packed { .. });
                 assert_eq!((packed, bytes.is_some()), (numerics == Numerics::Fast, packed), "{element}");
@@ -234,6 +261,12 @@ mod tests {
                 let mut rows = vec![0.0; 2 * 512];
                 kernels::embed(matrix.weights(), 512, &[39, 7], &mut rows);
                 assert_eq!(rows, [&exact[39 * 512..], &exact[7 * 512..8 * 512]].concat(), "{element}");
+
+                let is_packed = |expert: &Matrix| matches!(expert, Matrix::Lazy(lazy) if lazy.is_packed());
+                assert_eq!((expert.rows(), expert.cols(), is_packed(&expert)), (40, 512, false));
+                let mut of_expert = vec![0.0; 2 * 512];
+                kernels::embed(expert.weights(), 512, &[39, 7], &mut of_expert);
+                assert_eq!((of_expert == rows, is_packed(&expert)), (true, packed), "{element}");
             }
         }
     }

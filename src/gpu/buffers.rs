@@ -3,7 +3,7 @@
 
 use super::Gpu;
 use super::context::{DeviceError, GpuContext};
-use super::plan::{BatchShape, mixed_width, projected_width, read_width, stride};
+use super::plan::{BatchShape, mixed_width, mlp_width, projected_width, read_width, routed_width, stride};
 use super::pool::Pool;
 use super::recording::Buffer;
 use super::variant::{MOST_PARTS, ring_rows};
@@ -161,13 +161,21 @@ impl Activations {
                 (Buffer::Projected, projected_width(config)),
                 (Buffer::Mixed, mixed_width(config)),
                 (Buffer::Read, read_width(config)),
-                (Buffer::GateUp, 2 * config.intermediate_size),
-                (Buffer::Gated, config.intermediate_size),
+                (Buffer::GateUp, 2 * mlp_width(config)),
+                (Buffer::Gated, mlp_width(config)),
             ] {
                 // Models without delta nets convolve nothing.
                 if width > 0 {
                     make(buffer, rows * stride(width))?;
                 }
+            }
+            if let Some(moe) = &config.moe {
+                let picks = rows * moe.num_experts_per_tok;
+                make(Buffer::Routed, rows * stride(routed_width(moe)))?;
+                make(Buffer::Picked, 2 * picks)?;
+                make(Buffer::ExpertGated, picks * stride(moe.intermediate_size))?;
+                make(Buffer::ExpertOut, picks * stride(config.hidden_size))?;
+                make(Buffer::SharedOut, rows * stride(config.hidden_size))?;
             }
             self.rows = rows;
         }

@@ -107,6 +107,12 @@ pub enum DeviceError {
         /// What it is stored as.
         element: ElementType,
     },
+    /// Shaders count from the matrix of one expert to that of another, which are not alike.
+    #[error("experts of layer {layer} are stored as several types: expected one on a GPU")]
+    MixedExperts {
+        /// Which layer.
+        layer: usize,
+    },
     /// Something does not fit the largest binding.
     #[error("{what} take {needed} bytes: expected at most {limit}, the largest binding of the device")]
     BindingTooSmall {

@@ -3,7 +3,7 @@
 use super::description::Description;
 use super::format::Format;
 use super::variant::{ATTEND_THREADS, MOST_PARTS, ring_rows};
-use crate::checkpoint::{AttentionConfig, DeltaNetConfig, ElementType, LayerType, ModelConfig};
+use crate::checkpoint::{AttentionConfig, DeltaNetConfig, ElementType, LayerType, ModelConfig, MoeConfig};
 use crate::cpu::{LoadedWeight, activation_bytes};
 use crate::world::limits::Limits;
 
@@ -50,7 +50,9 @@ impl Footprint {
         let blocks = (context as u64).div_ceil(KV_BLOCK).saturating_mul(layers(LayerType::FullAttention));
         let parts = if layers(LayerType::FullAttention) > 0 { part_bytes(&config.attention, context) } else { 0 };
         let delta_state = state.saturating_mul(layers(LayerType::LinearAttention));
-        let widest = 2 * config.intermediate_size.max(config.hidden_size) as u64;
+        let picked = config.moe.as_ref().map_or(1, |moe| moe.num_experts_per_tok);
+        let of_picks = picked.saturating_mul(config.hidden_size.max(config.moe.as_ref().map_or(0, MoeConfig::widest)));
+        let widest = 2 * of_picks.max(config.intermediate_size) as u64;
         let rows = Limits::default().rows.min(context) as u64;
         let pieces = [longest_row, vectors, block, delta_state.min(state), product([widest, rows, 4]), parts];
         Self {

@@ -13,6 +13,7 @@ use crate::world::attention::Attention;
 use crate::world::delta_net::DeltaNet;
 use crate::world::layer::{LayerIndex, OnLayer};
 use crate::world::mlp::Mlp;
+use crate::world::moe::Moe;
 
 /// Mixes tokens through each sequence's state: [`Shader::DeltaNet`](super::shader::Shader::DeltaNet) between two products.
 pub fn mix_with_delta_net(
@@ -38,6 +39,17 @@ pub fn mix_with_attention(
 /// Runs the layer's MLP.
 pub fn run_mlp(
     layer: OnLayer<(&LayerIndex, &Mlp<Gpu>)>,
+    step: Res<GpuStep>,
+    recorder: ResMut<Recorder>,
+    residual: ResMut<Residual<Gpu>>,
+) {
+    enqueue(Place::Mlp(layer.0.0), &step, recorder, residual);
+}
+
+/// Runs the layer's experts: [`Shader::PickExperts`](super::shader::Shader::PickExperts) before products with the matrices
+/// of those that rows go through, [`Shader::AddExperts`](super::shader::Shader::AddExperts) after them.
+pub fn run_moe(
+    layer: OnLayer<(&LayerIndex, &Moe<Gpu>)>,
     step: Res<GpuStep>,
     recorder: ResMut<Recorder>,
     residual: ResMut<Residual<Gpu>>,

@@ -7,7 +7,7 @@
 //! | `MixerNorm` | within `Mixer` |
 //! | `Mixer` | [`layers::mix_with_delta_net`] or [`layers::mix_with_attention`] |
 //! | `MlpNorm` | within `Mlp` |
-//! | `Mlp` | [`layers::run_mlp`] |
+//! | `Mlp` | [`layers::run_mlp`] or [`layers::run_moe`] |
 //! | `Head` | [`head::compute_logits`] |
 //! | `Await` | [`head::await_answer`] |
 //! | `Sample` | within `Head`; [`head::pick_from_host_logits`] where a host wants the logits |
@@ -125,7 +125,7 @@ pub fn add_systems(world: &mut World) {
     world.schedule_scope(LayerPass, |_, schedule| {
         schedule.add_systems((
             (layers::mix_with_delta_net, layers::mix_with_attention).chain().in_set(LayerSystems::Mixer),
-            layers::run_mlp.in_set(LayerSystems::Mlp),
+            (layers::run_mlp, layers::run_moe).chain().in_set(LayerSystems::Mlp),
         ));
     });
     world.schedule_scope(EndStep, |_, schedule| {

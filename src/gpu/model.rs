@@ -282,8 +282,10 @@ impl GpuModel {
             Buffer::Projected => super::plan::projected_width(config),
             Buffer::Mixed => super::plan::mixed_width(config),
             Buffer::Read => super::plan::read_width(config),
-            Buffer::GateUp => 2 * config.intermediate_size,
-            Buffer::Gated => config.intermediate_size,
+            Buffer::GateUp => 2 * super::plan::mlp_width(config),
+            Buffer::Gated => super::plan::mlp_width(config),
+            Buffer::Routed => config.moe.as_ref().map_or(0, super::plan::routed_width),
+            Buffer::ExpertGated => config.moe.as_ref().map_or(0, |moe| moe.intermediate_size),
             Buffer::Logits => config.vocab_size,
             _ => config.hidden_size,
         })

@@ -32,6 +32,16 @@ pub enum Buffer {
     GateUp,
     /// `silu(gate) · up`.
     Gated,
+    /// A router's logits, and that of the share of the expert that all rows go through.
+    Routed,
+    /// The experts that rows go through, and their shares.
+    Picked,
+    /// `silu(gate) · up` of each expert that a row goes through.
+    ExpertGated,
+    /// What each expert made of each row that goes through it.
+    ExpertOut,
+    /// What the expert made that all rows go through.
+    SharedOut,
     /// `[logit rows, vocab_size]`
     Logits,
     /// The codes of a part of an arena.
@@ -64,6 +74,11 @@ impl fmt::Display for Buffer {
             Self::Parts => formatter.write_str("parts"),
             Self::GateUp => formatter.write_str("gate_up"),
             Self::Gated => formatter.write_str("gated"),
+            Self::Routed => formatter.write_str("routed"),
+            Self::Picked => formatter.write_str("picked"),
+            Self::ExpertGated => formatter.write_str("expert_gated"),
+            Self::ExpertOut => formatter.write_str("expert_out"),
+            Self::SharedOut => formatter.write_str("shared_out"),
             Self::Logits => formatter.write_str("logits"),
             Self::Codes(arena, part) => write!(formatter, "arena{arena}.{part}"),
             Self::Factors(arena, part) => write!(formatter, "factors{arena}.{part}"),
@@ -131,6 +146,10 @@ impl Dispatch {
         match (self.variant.shader(), &self.params[..]) {
             (Shader::Embed, &[_, _, _, rows, skipped]) => {
                 bytes / u64::from(rows + skipped).max(1) * u64::from(self.grid[0])
+            }
+            // Of experts, those that rows go through: all of them at most.
+            (Shader::Matvec, &[.., experts, _, sharing]) if sharing > 0 => {
+                bytes / u64::from(experts).max(1) * u64::from(experts.min(self.grid[2]))
             }
             _ => bytes,
         }

@@ -25,6 +25,10 @@ pub enum Shader {
     Combine,
     /// Logits → tokens.
     Sample,
+    /// A router's logits → the experts that rows go through.
+    PickExperts,
+    /// What experts made → the residual stream.
+    AddExperts,
     /// Blocks of a cache → other blocks.
     CopyBlocks,
 }
@@ -57,7 +61,7 @@ pub(super) const FACTORS: &str = "factors";
 
 impl Shader {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Embed,
         Self::Matvec,
         Self::Matmul,
@@ -69,6 +73,8 @@ impl Shader {
         Self::Attend,
         Self::Combine,
         Self::Sample,
+        Self::PickExperts,
+        Self::AddExperts,
         Self::CopyBlocks,
     ];
 
@@ -87,6 +93,8 @@ impl Shader {
             Self::Attend => "attend",
             Self::Combine => "combine",
             Self::Sample => "sample",
+            Self::PickExperts => "pick_experts",
+            Self::AddExperts => "add_experts",
             Self::CopyBlocks => "copy_blocks",
         }
     }
@@ -117,6 +125,8 @@ impl Shader {
             ],
             Self::Combine => &[shader!("shared/table"), shader!("shared/silu"), shader!("combine")],
             Self::Sample => &[shader!("sample")],
+            Self::PickExperts => &[shader!("pick_experts")],
+            Self::AddExperts => &[shader!("add_experts")],
             Self::CopyBlocks => &[shader!("copy_blocks")],
         }
     }
@@ -159,6 +169,10 @@ impl Shader {
             ],
             Self::Combine => &[PARAMS, TABLE, PROJECTED, ("parts", Read), ("out", Write)],
             Self::Sample => &[PARAMS, TABLE, ("logits", Read), ("picks", Write)],
+            Self::PickExperts => &[PARAMS, ("logits", Read), ("picks", Write)],
+            Self::AddExperts => {
+                &[PARAMS, ("picks", Read), ("made", Read), ("logits", Read), ("shared_made", Read), ("out", Write)]
+            }
             Self::CopyBlocks => &[PARAMS, ("pairs", Read), ("blocks", Write)],
         }
     }

@@ -9,7 +9,8 @@ use super::format::Format;
 use super::layout::{Arena, Matrix, Vector};
 use super::planes::{Planes, has_too_large_a_bias};
 use crate::checkpoint::{ModelConfig, Tensor};
-use crate::world::parts::ModelParts;
+use crate::world::mlp::Mlp;
+use crate::world::parts::{FeedForward, ModelParts};
 use crate::world::role::{MatrixRole, VectorRole};
 use crate::world::storage::{MapTensors, Mapped, Shape, Shapes, StoredVector};
 
@@ -54,10 +55,23 @@ impl Placer {
         Matrix { arena, first, rows }
     }
 
+    /// The matrices of an expert: what may be cut from each other, since only its gate and up are read together.
+    fn place_expert(&mut self, name: &str, format: Format, dims: &[usize]) -> Matrix {
+        let begins = !name.ends_with(".up_proj.weight");
+        self.last = self.last.filter(|_| !begins);
+        self.place_matrix(format, dims)
+    }
+
     fn place_vector(&mut self, len: usize) -> Vector {
         let first = self.vectors;
         self.vectors = (first + len).next_multiple_of(4);
         Vector { first, len }
+    }
+
+    fn check(&mut self, name: &str, tensor: &Tensor) {
+        if self.failed.is_none() && has_too_large_a_bias(tensor) {
+            self.failed = Some(DeviceError::Unreadable { tensor: name.to_owned(), element: tensor.element() });
+        }
     }
 
     /// Cuts arenas into parts that a binding may have.
@@ -88,11 +102,13 @@ impl MapTensors<Mapped, Gpu> for Placer {
     type Error = Infallible;
 
     fn matrix(&mut self, name: &str, tensor: &Tensor) -> Result<Matrix, Infallible> {
-        if self.failed.is_none() && has_too_large_a_bias(tensor) {
-            self.failed = Some(DeviceError::Unreadable { tensor: name.to_owned(), element: tensor.element() });
-        }
-        let format = Format::of(tensor.element(), tensor.shape().last().copied().unwrap_or(0));
-        Ok(self.place_matrix(format, tensor.shape()))
+        self.check(name, tensor);
+        Ok(self.place_matrix(format_of(tensor), tensor.shape()))
+    }
+
+    fn expert(&mut self, name: &str, tensor: &Tensor) -> Result<Matrix, Infallible> {
+        self.check(name, tensor);
+        Ok(self.place_expert(name, format_of(tensor), tensor.shape()))
     }
 
     fn vector(&mut self, _: &str, vector: &StoredVector) -> Result<Vector, Infallible> {
@@ -113,6 +129,10 @@ impl MapTensors<Shapes, Gpu> for Promised {
         Ok(self.placer.place_matrix(self.format, &matrix.dims))
     }
 
+    fn expert(&mut self, name: &str, matrix: &Shape<MatrixRole>) -> Result<Matrix, Infallible> {
+        Ok(self.placer.place_expert(name, self.format, &matrix.dims))
+    }
+
     fn vector(&mut self, _: &str, vector: &Shape<VectorRole>) -> Result<Vector, Infallible> {
         Ok(self.placer.place_vector(vector.dims.iter().product()))
     }
@@ -130,6 +150,7 @@ pub fn place_promised(
     let mut promised = Promised { placer: Placer::default(), format };
     let Ok(placed) = ModelParts::shapes(config).map(&mut promised);
     let (arenas, _) = promised.placer.cut(binding_bytes)?;
+    check_experts(&placed, &arenas, binding_bytes)?;
     Ok((placed, arenas))
 }
 
@@ -144,7 +165,42 @@ pub fn place(
     let mut placer = Placer::default();
     let Ok(placed) = parts.map(&mut placer);
     let (arenas, vectors) = placer.cut(binding_bytes)?;
+    check_experts(&placed, &arenas, binding_bytes)?;
     Ok((placed, arenas, vectors))
+}
+
+fn format_of(tensor: &Tensor) -> Format {
+    Format::of(tensor.element(), tensor.shape().last().copied().unwrap_or(0))
+}
+
+/// Whether shaders find the matrices of experts by counting: one kind of each layer lies at equal distances, and none is cut.
+fn check_experts(parts: &ModelParts<Gpu>, arenas: &[Arena], binding_bytes: u64) -> Result<(), DeviceError> {
+    for (layer, parts) in parts.layers.iter().enumerate() {
+        let FeedForward::Moe(moe) = &parts.feed_forward else { continue };
+        let both = |mlp: &Mlp<Gpu>| Matrix { rows: 2 * mlp.gate_proj.rows, ..mlp.gate_proj };
+        let follows =
+            |mlp: &Mlp<Gpu>| mlp.up_proj == Matrix { first: mlp.gate_proj.first + mlp.gate_proj.rows, ..mlp.gate_proj };
+        let kinds: [Vec<Matrix>; 2] =
+            [moe.experts.iter().map(both).collect(), moe.experts.iter().map(|mlp| mlp.down_proj).collect()];
+        let are_even = kinds.iter().all(|matrices| {
+            // Each lies behind those before it.
+            let distances = matrices.windows(2).map(|pair| pair[1].first - pair[0].first);
+            matrices.iter().all(|matrix| matrix.arena == matrices[0].arena)
+                && distances.clone().all(|distance| Some(distance) == distances.clone().next())
+        });
+        if !are_even || !moe.experts.iter().all(follows) {
+            return Err(DeviceError::MixedExperts { layer });
+        }
+        for matrix in kinds.iter().flatten() {
+            let arena = &arenas[matrix.arena];
+            if arena.pieces(matrix.arena, matrix.first..matrix.first + matrix.rows).len() > 1 {
+                let needed = matrix.rows as u64 * arena.code_bytes().max(arena.factor_bytes()) as u64;
+                let what = format!("the matrices of an expert of layer {layer}");
+                return Err(DeviceError::BindingTooSmall { what, needed, limit: binding_bytes });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Uploads the tensors of a model to where [`place`] puts them.
@@ -192,22 +248,13 @@ impl MapTensors<Mapped, Gpu> for Writer<'_> {
 
     fn matrix(&mut self, name: &str, tensor: &Tensor) -> Result<Matrix, Infallible> {
         let matrix = self.placer.matrix(name, tensor)?;
-        let arena = &self.weights.arenas[matrix.arena];
-        let rows_at_once = (PIECE / arena.code_bytes().max(1)).max(1);
-        for piece in arena.pieces(matrix.arena, matrix.first..matrix.first + matrix.rows) {
-            let (codes, factors) = &self.weights.planes[matrix.arena][piece.part];
-            for start in (0..piece.rows).step_by(rows_at_once) {
-                let count = rows_at_once.min(piece.rows - start);
-                let rows = piece.before + start..piece.before + start + count;
-                let to = piece.first + start;
-                let planes = Planes::of(tensor, rows);
-                self.context.queue().write_buffer(codes, (to * arena.code_bytes()) as u64, &planes.codes);
-                if let Some(factors) = factors {
-                    self.context.queue().write_buffer(factors, (to * arena.factor_bytes()) as u64, &planes.factors);
-                }
-                self.flush(name);
-            }
-        }
+        self.write(name, tensor, matrix);
+        Ok(matrix)
+    }
+
+    fn expert(&mut self, name: &str, tensor: &Tensor) -> Result<Matrix, Infallible> {
+        let matrix = self.placer.expert(name, tensor)?;
+        self.write(name, tensor, matrix);
         Ok(matrix)
     }
 
@@ -224,6 +271,25 @@ impl MapTensors<Mapped, Gpu> for Writer<'_> {
 }
 
 impl Writer<'_> {
+    fn write(&mut self, name: &str, tensor: &Tensor, matrix: Matrix) {
+        let arena = &self.weights.arenas[matrix.arena];
+        let rows_at_once = (PIECE / arena.code_bytes().max(1)).max(1);
+        for piece in arena.pieces(matrix.arena, matrix.first..matrix.first + matrix.rows) {
+            let (codes, factors) = &self.weights.planes[matrix.arena][piece.part];
+            for start in (0..piece.rows).step_by(rows_at_once) {
+                let count = rows_at_once.min(piece.rows - start);
+                let rows = piece.before + start..piece.before + start + count;
+                let to = piece.first + start;
+                let planes = Planes::of(tensor, rows);
+                self.context.queue().write_buffer(codes, (to * arena.code_bytes()) as u64, &planes.codes);
+                if let Some(factors) = factors {
+                    self.context.queue().write_buffer(factors, (to * arena.factor_bytes()) as u64, &planes.factors);
+                }
+                self.flush(name);
+            }
+        }
+    }
+
     /// Sends what was written: what waits takes host memory.
     fn flush(&mut self, name: &str) {
         self.context.queue().submit([]);

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 
 use super::format::Format;
 use super::shader::{Access, Binding, CODES, FACTORS, Shader};
-use crate::checkpoint::{AttentionConfig, DeltaNetConfig};
+use crate::checkpoint::{AttentionConfig, DeltaNetConfig, MoeConfig};
 
 /// Workgroups in the first dimension of a grid that is folded: no dimension may have more than 65 535.
 pub(super) const FOLD: u32 = 32_768;
@@ -95,6 +95,23 @@ impl Variant {
     /// `rows` rows, at most eight, times a matrix; `normed` if they are to be normalised first.
     #[must_use]
     pub fn matvec(format: Format, reduction: Reduction, rows: u32, normed: bool, outcome: Outcome) -> Self {
+        Self::any_matvec(format, reduction, rows, normed, outcome, false)
+    }
+
+    /// Rows times the matrices of their experts.
+    #[must_use]
+    pub fn expert_matvec(format: Format, reduction: Reduction, outcome: Outcome) -> Self {
+        Self::any_matvec(format, reduction, 1, false, outcome, true)
+    }
+
+    fn any_matvec(
+        format: Format,
+        reduction: Reduction,
+        rows: u32,
+        normed: bool,
+        outcome: Outcome,
+        experts: bool,
+    ) -> Self {
         let lanes = reduction.lanes();
         let teams = MATVEC_THREADS / lanes;
         let sums = teams * MATVEC_ROWS * rows;
@@ -110,6 +127,7 @@ impl Variant {
             ("NORM", Constant::Flag(normed)),
             ("ADD", Constant::Flag(outcome == Outcome::Add)),
             ("PAIRED", Constant::Flag(outcome == Outcome::SiluMul)),
+            ("EXPERTS", Constant::Flag(experts)),
         ];
         Self { format: Some(format), reduction: Some(reduction), ..Self::new(Shader::Matvec, constants) }
     }
@@ -196,6 +214,27 @@ impl Variant {
         Self::new(Shader::Sample, Vec::new())
     }
 
+    /// Experts for rows.
+    #[must_use]
+    pub fn pick_experts(moe: &MoeConfig) -> Self {
+        let constants = vec![
+            ("EXPERTS", Constant::Number(moe.num_experts as u32)),
+            ("PICKED", Constant::Number(moe.num_experts_per_tok as u32)),
+            ("NORMALISED", Constant::Flag(moe.norm_topk_prob)),
+        ];
+        Self::new(Shader::PickExperts, constants)
+    }
+
+    /// What experts made, added up.
+    #[must_use]
+    pub fn add_experts(moe: &MoeConfig) -> Self {
+        let constants = vec![
+            ("PICKED", Constant::Number(moe.num_experts_per_tok as u32)),
+            ("SHARED", Constant::Flag(moe.shared_expert_intermediate_size.is_some())),
+        ];
+        Self::new(Shader::AddExperts, constants)
+    }
+
     /// Blocks of a pool onto others, by `width` workgroups each.
     #[must_use]
     pub fn copy_blocks(width: u32) -> Self {
@@ -262,6 +301,7 @@ impl fmt::Display for Variant {
                 ("NORM", Constant::Flag(true)) => formatter.write_str(" norm")?,
                 ("ADD", Constant::Flag(true)) => formatter.write_str(" add")?,
                 ("PAIRED", Constant::Flag(true)) => formatter.write_str(" silu·mul")?,
+                ("EXPERTS", Constant::Flag(true)) => formatter.write_str(" experts")?,
                 ("CONVOLVES", Constant::Flag(true)) => formatter.write_str(" conv")?,
                 ("APPENDS", Constant::Flag(true)) => formatter.write_str(" append")?,
                 ("GATED", Constant::Flag(false)) => formatter.write_str(" -gate")?,

@@ -12,7 +12,7 @@ use super::pass::{self, InspectProgress};
 use super::report::{FileReport, InspectReport, InspectedTensor, Purpose};
 use crate::checkpoint::{
     CheckpointError, EMBEDDING, ElementType, Examination, HEAD, ModelConfig, OtherModel, Placement, TensorEntry,
-    open_regular,
+    open_regular, stack_of,
 };
 use crate::world::promised::{PromisedTensor, promised_tensors};
 
@@ -36,7 +36,7 @@ impl Inspection {
         let mut examination = Examination::of(path)?;
         let mut faults = std::mem::take(&mut examination.faults);
         let mut warnings = std::mem::take(&mut examination.warnings);
-        let config = examination.config.take();
+        let config = examination.config.clone();
 
         let mut entries: BTreeMap<String, TensorEntry> =
             examination.published().map(|(name, entry)| (name.to_owned(), entry)).collect();
@@ -53,9 +53,17 @@ impl Inspection {
             let full = examination.names().full(&name);
             let placement = examination.place(&full, &shape).and_then(|placed| kept(placed, &mut faults));
             complete &= placement.is_some();
-            if let Some(entry) = entries.remove(&full) {
-                add(entry, placement, if is_matrix { Purpose::Matrix } else { Purpose::Vector }, name);
+            let holder = examination.holder(&full);
+            let Some(entry) = entries.remove(&holder) else { continue };
+            let purpose = if is_matrix { Purpose::Matrix } else { Purpose::Vector };
+            if holder == full {
+                add(entry, placement, purpose, name);
+                continue;
             }
+            // The first of several that share it.
+            let whole = examination.place(&holder, &entry.shape).and_then(Result::ok);
+            let name = stack_of(&name).map_or(name, |(stack, _)| stack);
+            add(entry, whole, purpose, name);
         }
         for (name, entry) in entries {
             let placed = examination.place(&name, &entry.shape);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::checkpoint::{
-    AttentionConfig, DeltaNetConfig, LayerType, ModelConfig, NormWeight, RopeConfig, RopeScaling, Tensor,
+    AttentionConfig, DeltaNetConfig, LayerType, ModelConfig, MoeConfig, NormWeight, RopeConfig, RopeScaling, Tensor,
 };
 
 /// On the model entity: a SHA-256 over its configuration and, of every tensor, the name, the type, the shape and a sample of the
@@ -69,6 +69,7 @@ fn canonical(config: &ModelConfig) -> Value {
         max_position_embeddings,
         attention: AttentionConfig { num_heads, num_kv_heads, head_dim, output_gate, qk_norm, rope },
         delta_net,
+        moe,
         eos_token_ids,
         rotation_seed,
     } = config;
@@ -95,6 +96,18 @@ fn canonical(config: &ModelConfig) -> Value {
         && let Value::Array(items) = &mut canonical
     {
         items.push(json!([output_gate, qk_norm, shifted, canonical_scaling(scaling)]));
+    }
+    if let (Some(moe), Value::Array(items)) = (moe, &mut canonical) {
+        let MoeConfig {
+            num_experts,
+            num_experts_per_tok,
+            intermediate_size,
+            shared_expert_intermediate_size: shared,
+            norm_topk_prob,
+            layers,
+        } = moe;
+        let sizes = [num_experts, num_experts_per_tok, intermediate_size];
+        items.push(json!({ "experts": [sizes, shared, norm_topk_prob, layers] }));
     }
     canonical
 }

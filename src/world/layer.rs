@@ -1,5 +1,5 @@
 //! A layer entity: its place, its two norms, and the marker of the layer in hand. Beside them it has an
-//! [`Mlp`](super::mlp::Mlp) and exactly one mixer, [`DeltaNet`](super::delta_net::DeltaNet) or
+//! [`Mlp`](super::mlp::Mlp) or a [`Moe`](super::moe::Moe), and exactly one mixer, [`DeltaNet`](super::delta_net::DeltaNet) or
 //! [`Attention`](super::attention::Attention): the mixer's type is the layer's archetype.
 
 use bevy_ecs::prelude::*;

@@ -16,6 +16,7 @@ pub mod layer;
 pub mod limits;
 pub mod mlp;
 pub mod model;
+pub mod moe;
 pub mod parts;
 pub mod promised;
 pub mod refusal;

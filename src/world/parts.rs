@@ -8,6 +8,7 @@ use super::delta_net::DeltaNet;
 use super::layer::LayerNorms;
 use super::mlp::Mlp;
 use super::model::Model;
+use super::moe::Moe;
 use super::storage::{MapTensors, Shapes, Storage};
 use crate::checkpoint::{LayerType, ModelConfig};
 
@@ -23,7 +24,7 @@ impl ModelParts<Shapes> {
     /// What `config` promises.
     #[must_use]
     pub fn shapes(config: &ModelConfig) -> Self {
-        let layers = config.layer_types.iter().map(|&layer_type| LayerParts::shapes(config, layer_type));
+        let layers = (0..config.layer_types.len()).map(|layer| LayerParts::shapes(config, layer));
         Self { ends: Model::shapes(config), layers: layers.collect() }
     }
 }
@@ -46,8 +47,16 @@ pub struct LayerParts<S: Storage> {
     pub norms: LayerNorms<S>,
     /// What mixes tokens.
     pub mixer: Mixer<S>,
-    /// The feed-forward half.
-    pub mlp: Mlp<S>,
+    /// What follows, for each token by itself.
+    pub feed_forward: FeedForward<S>,
+}
+
+/// The feed-forward half of a layer, outside hot loops.
+pub enum FeedForward<S: Storage> {
+    /// The same for all tokens.
+    Mlp(Mlp<S>),
+    /// Experts, of which each token goes through a few.
+    Moe(Moe<S>),
 }
 
 /// A layer's mixer, outside hot loops: on the entity, its type is the archetype.
@@ -59,14 +68,21 @@ pub enum Mixer<S: Storage> {
 }
 
 impl LayerParts<Shapes> {
-    /// What `config` promises of its layers of this type.
+    /// What `config` promises of a layer.
+    ///
+    /// # Panics
+    /// If there is no such layer.
     #[must_use]
-    pub fn shapes(config: &ModelConfig, layer_type: LayerType) -> Self {
-        let mixer = match layer_type {
+    pub fn shapes(config: &ModelConfig, layer: usize) -> Self {
+        let mixer = match config.layer_types[layer] {
             LayerType::LinearAttention => Mixer::DeltaNet(DeltaNet::shapes(config)),
             LayerType::FullAttention => Mixer::Attention(Attention::shapes(config)),
         };
-        Self { norms: LayerNorms::shapes(config), mixer, mlp: Mlp::shapes(config) }
+        let feed_forward = match config.experts_of(layer) {
+            None => FeedForward::Mlp(Mlp::shapes(config)),
+            Some(moe) => FeedForward::Moe(Moe::shapes(config, moe)),
+        };
+        Self { norms: LayerNorms::shapes(config), mixer, feed_forward }
     }
 }
 
@@ -85,16 +101,25 @@ impl<S: Storage> LayerParts<S> {
             Mixer::DeltaNet(net) => Mixer::DeltaNet(net.map(&layer, tensors)?),
             Mixer::Attention(attention) => Mixer::Attention(attention.map(&layer, tensors)?),
         };
-        Ok(LayerParts { norms: self.norms.map(&layer, tensors)?, mixer, mlp: self.mlp.map(&layer, tensors)? })
+        let norms = self.norms.map(&layer, tensors)?;
+        let feed_forward = match &self.feed_forward {
+            FeedForward::Mlp(mlp) => FeedForward::Mlp(mlp.map(&format!("{layer}.mlp"), tensors)?),
+            FeedForward::Moe(moe) => FeedForward::Moe(moe.map(&layer, tensors)?),
+        };
+        Ok(LayerParts { norms, mixer, feed_forward })
     }
 
     /// Puts every part on a layer entity.
     pub fn insert(self, layer: &mut EntityWorldMut<'_>) {
-        let Self { norms, mixer, mlp } = self;
-        layer.insert((norms, mlp));
+        let Self { norms, mixer, feed_forward } = self;
+        layer.insert(norms);
         match mixer {
             Mixer::DeltaNet(net) => layer.insert(net),
             Mixer::Attention(attention) => layer.insert(attention),
+        };
+        match feed_forward {
+            FeedForward::Mlp(mlp) => layer.insert(mlp),
+            FeedForward::Moe(moe) => layer.insert(moe),
         };
     }
 }

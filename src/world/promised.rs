@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use super::model::Model;
 use super::parts::LayerParts;
-use super::role::{MatrixRole, VectorRole};
+use super::role::{MatrixRole, StreamNorm, VectorRole};
 use super::storage::{MapTensors, Shape, Shapes};
 use crate::checkpoint::ModelConfig;
 
@@ -34,10 +34,18 @@ impl PromisedTensor {
     /// The name of the norm through which it reads the residual stream, if it does.
     #[must_use]
     pub fn stream_norm(&self) -> Option<String> {
-        match self.role {
-            TensorRole::Matrix(MatrixRole::Reads(norm)) => Some(norm.tensor(self.layer.unwrap_or_default())),
-            _ => None,
-        }
+        let norm = match self.role {
+            TensorRole::Matrix(MatrixRole::Reads(norm)) => Some(norm),
+            TensorRole::Matrix(MatrixRole::Routes) => Some(StreamNorm::Mlp),
+            TensorRole::Matrix(MatrixRole::Embeds | MatrixRole::Writes) | TensorRole::Vector(_) => None,
+        };
+        norm.map(|norm| norm.tensor(self.layer.unwrap_or_default()))
+    }
+
+    /// Whether it is a matrix that a conversion brings to four bits.
+    #[must_use]
+    pub fn is_quantised(&self) -> bool {
+        self.is_matrix() && self.role != TensorRole::Matrix(MatrixRole::Routes)
     }
 
     /// Whether it is a weight matrix.
@@ -63,9 +71,9 @@ struct Collector {
 impl Collector {
     fn walk(&mut self, config: &ModelConfig) -> Result<(), Infallible> {
         let _: Model<Shapes> = Model::shapes(config).map(self)?;
-        for (index, &layer_type) in config.layer_types.iter().enumerate() {
+        for index in 0..config.layer_types.len() {
             self.layer = Some(index);
-            let _: LayerParts<Shapes> = LayerParts::shapes(config, layer_type).map(index, self)?;
+            let _: LayerParts<Shapes> = LayerParts::shapes(config, index).map(index, self)?;
         }
         Ok(())
     }

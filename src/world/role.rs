@@ -12,6 +12,9 @@ pub enum MatrixRole {
     Reads(StreamNorm),
     /// It writes to the stream.
     Writes,
+    /// It reads the stream through the norm before the MLP, and decides which experts a token goes through: it keeps its
+    /// precision where others go to four bits.
+    Routes,
 }
 
 /// The norms through which the residual stream is read.

@@ -81,6 +81,14 @@ pub trait MapTensors<From: Storage, To: Storage> {
     /// Whatever makes this tensor impossible to turn.
     fn matrix(&mut self, name: &str, matrix: &From::Matrix) -> Result<To::Matrix, Self::Error>;
 
+    /// Turns a matrix of an expert, which most tokens do not read.
+    ///
+    /// # Errors
+    /// Whatever makes this tensor impossible to turn.
+    fn expert(&mut self, name: &str, matrix: &From::Matrix) -> Result<To::Matrix, Self::Error> {
+        self.matrix(name, matrix)
+    }
+
     /// Turns a vector, as [`MapTensors::matrix`] does a matrix.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod tiny_checkpoint;
 mod config;
 mod dense_config;
 mod files;
+mod moe_config;
 mod q4;
 mod text_side;
 mod weights;

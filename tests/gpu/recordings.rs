@@ -37,6 +37,7 @@ pub fn shape_of_0_8b() -> ModelConfig {
             value_head_dim: 128,
             conv_kernel: 4,
         }),
+        moe: None,
         eos_token_ids: Vec::new(),
         rotation_seed: None,
     }

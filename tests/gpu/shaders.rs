@@ -1,7 +1,7 @@
 //! Every shader and variant goes through naga to Metal's, DirectX's and Vulkan's languages: that is how machines that are not
 //! at hand are held.
 
-use loquent::checkpoint::{AttentionConfig, DeltaNetConfig, RopeConfig};
+use loquent::checkpoint::{AttentionConfig, DeltaNetConfig, MoeConfig, RopeConfig};
 use loquent::gpu::Format;
 use loquent::gpu::shader::Access;
 use loquent::gpu::variant::{Outcome, Reduction, Variant};
@@ -20,7 +20,23 @@ fn variants() -> Vec<Variant> {
                     variants.push(Variant::matvec(format, reduction, rows, normed, outcome));
                 }
             }
+            variants.extend(
+                [Outcome::Store, Outcome::SiluMul].map(|outcome| Variant::expert_matvec(format, reduction, outcome)),
+            );
         }
+    }
+    for (num_experts, num_experts_per_tok, norm_topk_prob, shared) in
+        [(128, 8, true, None), (5, 5, false, None), (512, 10, true, Some(1024)), (1024, 1024, true, Some(1))]
+    {
+        let moe = MoeConfig {
+            num_experts,
+            num_experts_per_tok,
+            intermediate_size: 768,
+            shared_expert_intermediate_size: shared,
+            norm_topk_prob,
+            layers: Vec::new(),
+        };
+        variants.extend([Variant::pick_experts(&moe), Variant::add_experts(&moe)]);
     }
     for (key_heads, value_heads, key, value) in [(16, 16, 128, 128), (16, 48, 128, 128), (2, 4, 20, 12), (1, 3, 7, 33)]
     {

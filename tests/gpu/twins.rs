@@ -7,6 +7,7 @@
 mod attention;
 mod delta_net;
 mod elementwise;
+mod experts;
 mod products;
 mod sampling;
 mod table;
@@ -31,6 +32,8 @@ fn twin_of(shader: Shader) -> fn(&GpuContext) {
         Shader::Attend => attention::attend_reads_the_cache,
         Shader::Combine => attention::combine_puts_parts_together,
         Shader::Sample => sampling::sample_picks,
+        Shader::PickExperts => experts::pick_experts_picks,
+        Shader::AddExperts => experts::add_experts_adds,
         Shader::CopyBlocks => elementwise::copy_blocks_copies,
     }
 }

@@ -240,9 +240,21 @@ pub(crate) fn shapes(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
         let mut add = |name: &str, shape: Vec<usize>| shapes.push((format!("layers.{layer}.{name}"), shape));
         add("input_layernorm.weight", vec![hidden]);
         add("post_attention_layernorm.weight", vec![hidden]);
-        add("mlp.gate_proj.weight", vec![config.intermediate_size, hidden]);
-        add("mlp.up_proj.weight", vec![config.intermediate_size, hidden]);
-        add("mlp.down_proj.weight", vec![hidden, config.intermediate_size]);
+        let mut add_mlp = |name: &str, width: usize| {
+            add(&format!("{name}.gate_proj.weight"), vec![width, hidden]);
+            add(&format!("{name}.up_proj.weight"), vec![width, hidden]);
+            add(&format!("{name}.down_proj.weight"), vec![hidden, width]);
+        };
+        match config.moe.as_ref().filter(|moe| moe.layers[layer]) {
+            None => add_mlp("mlp", config.intermediate_size),
+            Some(moe) => {
+                (0..moe.num_experts).for_each(|e| add_mlp(&format!("mlp.experts.{e}"), moe.intermediate_size));
+                let shared = moe.shared_expert_intermediate_size;
+                shared.into_iter().for_each(|width| add_mlp("mlp.shared_expert", width));
+                add("mlp.gate.weight", vec![moe.num_experts, hidden]);
+                shared.into_iter().for_each(|_| add("mlp.shared_expert_gate.weight", vec![1, hidden]));
+            }
+        }
         match kind {
             LayerType::FullAttention => {
                 let attention = &config.attention;

@@ -5,9 +5,10 @@
 use super::fields::{
     DIMENSION, LAYERS, POSITIONS, VOCABULARY, check_multiple, layer_types, refuse_nested, rms_norm_eps, rotation_seed,
 };
+use super::moe;
 use super::rope::{self, Rope};
 use super::unimplemented::{self, Setting};
-use crate::checkpoint::config::{AttentionConfig, LayerType, Layout, ModelConfig, NormWeight, Told};
+use crate::checkpoint::config::{AttentionConfig, LayerType, Layout, ModelConfig, MoeConfig, NormWeight, Told};
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::json::Fields;
 
@@ -22,6 +23,8 @@ pub(super) struct Family {
     pub(super) qk_norm: bool,
     /// Base of the rotary frequencies where no file says it.
     pub(super) rope_theta: Option<f64>,
+    /// Whether layers may have experts.
+    pub(super) has_experts: bool,
     /// Settings that it listens to, with the values that are implemented.
     pub(super) implemented: Vec<Setting>,
     /// Settings that it does not listen to, with the values that say nothing else.
@@ -33,6 +36,9 @@ pub(super) fn read(root: Fields<'_>, family: &Family) -> Result<Told, Checkpoint
     refuse_nested(root, family.model_type)?;
     unimplemented::refuse_architectures(root, family.architectures)?;
     unimplemented::refuse_settings(root, &family.implemented)?;
+    if !family.has_experts {
+        unimplemented::refuse_settings(root, &moe::none().collect::<Vec<_>>())?;
+    }
     unimplemented::refuse_quantised(root)?;
 
     let vocab_size = root.required_integer("vocab_size", &VOCABULARY)?;
@@ -40,11 +46,13 @@ pub(super) fn read(root: Fields<'_>, family: &Family) -> Result<Told, Checkpoint
     let full = [("full_attention", LayerType::FullAttention)];
     let hidden_size = root.required_integer("hidden_size", &DIMENSION)?;
     let max_position_embeddings = root.required_integer("max_position_embeddings", &POSITIONS)?;
+    let moe = if family.has_experts { Some(experts(root, layers)?) } else { None };
+    let has_mlp = moe.as_ref().is_none_or(|moe| moe.layers.contains(&false));
     let config = ModelConfig {
         layout: Layout::TextOnly,
         vocab_size,
         hidden_size,
-        intermediate_size: root.required_integer("intermediate_size", &DIMENSION)?,
+        intermediate_size: if has_mlp { root.required_integer("intermediate_size", &DIMENSION)? } else { 0 },
         layer_types: layer_types(root, layers, &full)?.unwrap_or_else(|| vec![LayerType::FullAttention; layers]),
         rms_norm_eps: rms_norm_eps(root)?,
         norm_weight: NormWeight::Factor,
@@ -52,12 +60,18 @@ pub(super) fn read(root: Fields<'_>, family: &Family) -> Result<Told, Checkpoint
         max_position_embeddings,
         attention: attention(root, family, hidden_size, max_position_embeddings)?,
         delta_net: None,
+        moe,
         eos_token_ids: root.token_ids("eos_token_id", vocab_size)?.unwrap_or_default(),
         rotation_seed: rotation_seed(root, root)?,
     };
     let mut warnings = unimplemented::without_effect(root, &family.ignored);
     warnings.extend(rope::without_effect(root, root, &config.attention.rope));
     Ok(Told { config, warnings })
+}
+
+fn experts(root: Fields<'_>, layers: usize) -> Result<MoeConfig, CheckpointError> {
+    let moe = moe::read(root, moe::sparse_layers(root, layers)?)?;
+    Ok(MoeConfig { norm_topk_prob: root.flag("norm_topk_prob")?.unwrap_or(false), ..moe })
 }
 
 fn attention(

@@ -19,6 +19,7 @@ pub(super) fn read(root: Fields<'_>) -> Result<Told, CheckpointError> {
         head_dim: None,
         qk_norm: false,
         rope_theta: Some(10_000.0),
+        has_experts: false,
         implemented: vec![("mlp_bias", vec![json!(false)])],
         ignored: vec![
             ("attn_output_gate", vec![json!(false)]),

@@ -5,8 +5,10 @@
 mod dense;
 mod fields;
 mod llama;
+mod moe;
 mod qwen3;
 mod qwen3_5;
+mod qwen3_moe;
 mod rope;
 mod unimplemented;
 
@@ -53,8 +55,13 @@ impl ModelConfig {
         match root.text("model_type")? {
             Some(llama::MODEL_TYPE) => llama::read(root),
             Some(qwen3::MODEL_TYPE) => qwen3::read(root),
-            Some(qwen3_5::MODEL_TYPE | qwen3_5::TEXT_MODEL_TYPE) => qwen3_5::read(root),
-            _ => Err(root.error("model_type", "\"llama\", \"qwen3\", \"qwen3_5\" or \"qwen3_5_text\"")),
+            Some(qwen3_moe::MODEL_TYPE) => qwen3_moe::read(root),
+            Some(qwen3_5::MODEL_TYPE | qwen3_5::TEXT_MODEL_TYPE) => qwen3_5::read(root, &qwen3_5::DENSE),
+            Some(qwen3_5::MOE_MODEL_TYPE | qwen3_5::MOE_TEXT_MODEL_TYPE) => qwen3_5::read(root, &qwen3_5::MOE),
+            _ => {
+                let known = "\"llama\", \"qwen3\", \"qwen3_moe\", \"qwen3_5\", \"qwen3_5_text\", \"qwen3_5_moe\" or \"qwen3_5_moe_text\"";
+                Err(root.error("model_type", known))
+            }
         }
     }
 }

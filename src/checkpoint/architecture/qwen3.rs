@@ -19,6 +19,7 @@ pub(super) fn read(root: Fields<'_>) -> Result<Told, CheckpointError> {
         head_dim: Some(128),
         qk_norm: true,
         rope_theta: Some(10_000.0),
+        has_experts: false,
         // Where it is off, `sliding_window` and `max_window_layers` say nothing.
         implemented: vec![("use_sliding_window", vec![json!(false)])],
         ignored: vec![

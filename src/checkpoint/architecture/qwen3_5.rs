@@ -9,26 +9,57 @@ use super::fields::{
     DIMENSION, LAYERS, POSITIONS, VOCABULARY, check_multiple, layer_types as listed_layer_types, refuse_nested,
     rms_norm_eps, rotation_seed,
 };
+use super::moe;
 use super::rope::{self, Rope};
 use super::unimplemented;
-use crate::checkpoint::config::{AttentionConfig, DeltaNetConfig, LayerType, Layout, ModelConfig, NormWeight, Told};
+use crate::checkpoint::config::{
+    AttentionConfig, DeltaNetConfig, LayerType, Layout, ModelConfig, MoeConfig, NormWeight, Told,
+};
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::json::{Fields, describe};
 
 /// With a vision tower beside the text model.
 pub(super) const MODEL_TYPE: &str = "qwen3_5";
 pub(super) const TEXT_MODEL_TYPE: &str = "qwen3_5_text";
+pub(super) const MOE_MODEL_TYPE: &str = "qwen3_5_moe";
+pub(super) const MOE_TEXT_MODEL_TYPE: &str = "qwen3_5_moe_text";
+
+/// Where its two kinds differ.
+pub(super) struct Kind {
+    text_model_type: &'static str,
+    /// The whole model with its head, the text model with its head, and either as it is saved without.
+    architectures: [&'static str; 4],
+    has_experts: bool,
+}
+
+pub(super) const DENSE: Kind = Kind {
+    text_model_type: TEXT_MODEL_TYPE,
+    architectures: ["Qwen3_5ForConditionalGeneration", "Qwen3_5ForCausalLM", "Qwen3_5Model", "Qwen3_5TextModel"],
+    has_experts: false,
+};
+
+/// All layers have experts, and one more that every token goes through.
+pub(super) const MOE: Kind = Kind {
+    text_model_type: MOE_TEXT_MODEL_TYPE,
+    architectures: [
+        "Qwen3_5MoeForConditionalGeneration",
+        "Qwen3_5MoeForCausalLM",
+        "Qwen3_5MoeModel",
+        "Qwen3_5MoeTextModel",
+    ],
+    has_experts: true,
+};
 
 /// Reads the outermost object of a file.
-pub(super) fn read(root: Fields<'_>) -> Result<Told, CheckpointError> {
-    let layout = layout(root)?;
+pub(super) fn read(root: Fields<'_>, kind: &Kind) -> Result<Told, CheckpointError> {
+    let layout = layout(root, kind)?;
     let fields = match layout {
         Layout::TextOnly => root,
         Layout::Multimodal => {
             root.object("text_config")?.ok_or_else(|| root.error("text_config", "the text model's fields"))?
         }
     };
-    refuse(root, fields)?;
+    refuse(root, fields, kind)?;
 
     let vocab_size = fields.required_integer("vocab_size", &VOCABULARY)?;
     let eos = match fields.token_ids("eos_token_id", vocab_size)? {
@@ -40,18 +71,25 @@ pub(super) fn read(root: Fields<'_>) -> Result<Told, CheckpointError> {
         None => fields.flag("tie_word_embeddings")?.unwrap_or(false),
     };
     let max_position_embeddings = fields.required_integer("max_position_embeddings", &POSITIONS)?;
+    let layer_types = layer_types(fields)?;
+    let moe = if kind.has_experts { Some(experts(fields, layer_types.len())?) } else { None };
     let config = ModelConfig {
         layout,
         vocab_size,
         hidden_size: fields.required_integer("hidden_size", &DIMENSION)?,
-        intermediate_size: fields.required_integer("intermediate_size", &DIMENSION)?,
-        layer_types: layer_types(fields)?,
+        intermediate_size: if kind.has_experts {
+            0
+        } else {
+            fields.required_integer("intermediate_size", &DIMENSION)?
+        },
+        layer_types,
         rms_norm_eps: rms_norm_eps(fields)?,
         norm_weight: NormWeight::LessOne,
         tie_word_embeddings: tied,
         max_position_embeddings,
         attention: attention(fields, max_position_embeddings)?,
         delta_net: Some(delta_net(fields)?),
+        moe,
         eos_token_ids: eos.unwrap_or_default(),
         rotation_seed: rotation_seed(root, fields)?,
     };
@@ -69,26 +107,28 @@ pub(super) fn read(root: Fields<'_>) -> Result<Told, CheckpointError> {
 }
 
 /// What a model of this family would compute otherwise than we do.
-fn refuse(root: Fields<'_>, text: Fields<'_>) -> Result<(), CheckpointError> {
-    /// The whole model with its head, the text model with its head, and either as it is saved without.
-    const ARCHITECTURES: [&str; 4] =
-        ["Qwen3_5ForConditionalGeneration", "Qwen3_5ForCausalLM", "Qwen3_5Model", "Qwen3_5TextModel"];
-    unimplemented::refuse_architectures(root, &ARCHITECTURES)?;
-    let own = [("output_gate_type", unimplemented::silu()), ("attn_output_gate", vec![json!(true)])];
+fn refuse(root: Fields<'_>, text: Fields<'_>, kind: &Kind) -> Result<(), CheckpointError> {
+    unimplemented::refuse_architectures(root, &kind.architectures)?;
+    let mut own = vec![("output_gate_type", unimplemented::silu()), ("attn_output_gate", vec![json!(true)])];
+    if !kind.has_experts {
+        own.extend(moe::none());
+    }
     unimplemented::refuse_settings(text, &own)?;
     unimplemented::refuse_quantised(root)?;
     unimplemented::refuse_quantised(text)
 }
 
-fn layout(root: Fields<'_>) -> Result<Layout, CheckpointError> {
-    if root.text("model_type")? == Some(TEXT_MODEL_TYPE) {
-        refuse_nested(root, TEXT_MODEL_TYPE)?;
+fn layout(root: Fields<'_>, kind: &Kind) -> Result<Layout, CheckpointError> {
+    let text_model_type = kind.text_model_type;
+    if root.text("model_type")? == Some(text_model_type) {
+        refuse_nested(root, text_model_type)?;
         return Ok(Layout::TextOnly);
     }
     let Some(fields) = root.object("text_config")? else { return Ok(Layout::Multimodal) };
     match fields.text("model_type")? {
-        None | Some(TEXT_MODEL_TYPE) => Ok(Layout::Multimodal),
-        Some(_) => Err(fields.error("model_type", format!("{TEXT_MODEL_TYPE:?}"))),
+        None => Ok(Layout::Multimodal),
+        Some(found) if found == text_model_type => Ok(Layout::Multimodal),
+        Some(_) => Err(fields.error("model_type", format!("{text_model_type:?}"))),
     }
 }
 
@@ -123,6 +163,12 @@ fn attention(fields: Fields<'_>, max_position_embeddings: usize) -> Result<Atten
     let rope = Rope { head_dim, max_position_embeddings, theta: None, partial_rotary_factor: Some(0.25) };
     let rope = rope::read(fields, &rope)?;
     Ok(AttentionConfig { num_heads, num_kv_heads, head_dim, output_gate: true, qk_norm: true, rope })
+}
+
+fn experts(fields: Fields<'_>, layers: usize) -> Result<MoeConfig, CheckpointError> {
+    let shared = fields.required_integer("shared_expert_intermediate_size", &DIMENSION)?;
+    let moe = moe::read(fields, vec![true; layers])?;
+    Ok(MoeConfig { shared_expert_intermediate_size: Some(shared), ..moe })
 }
 
 fn delta_net(fields: Fields<'_>) -> Result<DeltaNetConfig, CheckpointError> {

@@ -24,13 +24,7 @@ pub(super) fn refuse_architectures(root: Fields<'_>, known: &[&str]) -> Result<(
 /// Refuses every field by which a model of any family would compute something else than we do, and those by which one of
 /// this family would: `own` are those that it listens to, with the values that are implemented.
 pub(super) fn refuse_settings(text: Fields<'_>, own: &[Setting]) -> Result<(), CheckpointError> {
-    let shared = [
-        ("hidden_act", silu()),
-        ("attention_bias", vec![json!(false)]),
-        ("num_experts", vec![json!(0)]),
-        ("num_local_experts", vec![json!(0)]),
-        ("is_causal", vec![json!(true)]),
-    ];
+    let shared = [("hidden_act", silu()), ("attention_bias", vec![json!(false)]), ("is_causal", vec![json!(true)])];
     for (field, implemented) in shared.iter().chain(own) {
         if text.get(field).is_some_and(|value| !implemented.contains(value)) {
             let choices: Vec<String> = implemented.iter().map(Value::to_string).collect();

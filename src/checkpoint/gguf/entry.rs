@@ -25,6 +25,30 @@ impl Entry {
         Self { info, shape, order }
     }
 
+    /// That of the expert's matrix of this shape that begins at the element with flat index `first`, where a row begins.
+    pub(in crate::checkpoint) fn part(
+        &self,
+        expert: usize,
+        shape: &[usize],
+        first: usize,
+    ) -> Result<Self, CheckpointError> {
+        let Info { name, file, kind, bytes, offset, .. } = &self.info;
+        let sizes = kind.bytes_for(first).zip(kind.bytes_for(shape.iter().product()));
+        let range = sizes.and_then(|(start, size)| Some((start, start.checked_add(size)?)));
+        let Some((start, end)) = range.filter(|&(_, end)| end <= bytes.len() && self.order.is_none()) else {
+            return Err(self.error("matrices of whole blocks", format!("shape {:?}", self.shape)));
+        };
+        let info = Info {
+            name: format!("{name}[{expert}]"),
+            file: file.clone(),
+            kind: *kind,
+            shape: shape.to_vec(),
+            bytes: bytes.slice(start..end),
+            offset: offset + start as u64,
+        };
+        Ok(Self { info, shape: shape.to_vec(), order: None })
+    }
+
     /// As its file calls it.
     pub(in crate::checkpoint) fn name(&self) -> &str {
         &self.info.name

@@ -54,6 +54,25 @@ impl Entry {
         Ok(tensor)
     }
 
+    /// That of the expert's matrix of this shape that begins at the element with flat index `first`.
+    pub(in crate::checkpoint) fn part(
+        &self,
+        expert: usize,
+        shape: &[usize],
+        first: usize,
+    ) -> Result<Self, CheckpointError> {
+        let element = self.element(&self.shape)?;
+        // They lie within a tensor whose size was counted.
+        let (start, size) = (first * element.block_size(), shape.iter().product::<usize>() * element.block_size());
+        Ok(Self {
+            name: format!("{}[{expert}]", self.name),
+            shape: shape.to_vec(),
+            bytes: self.bytes.slice(start..start + size),
+            offset: self.offset + start as u64,
+            ..self.clone()
+        })
+    }
+
     /// The tensor as it is stored, if it has a type we read.
     pub(in crate::checkpoint) fn unchecked(&self) -> Result<Tensor, CheckpointError> {
         let element = self.element(&self.shape)?;

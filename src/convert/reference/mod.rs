@@ -1,9 +1,10 @@
-//! The forward pass in double precision (transformers' models/qwen3_5, models/qwen3 and models/llama), plainly: what a
+//! The forward pass in double precision (transformers' models/qwen3_5, models/qwen3, models/llama, and those with experts), plainly: what a
 //! conversion is checked by.
 //! Weights are read piece by piece when they are needed, changed, and forgotten, so memory does not grow with the model.
 
 mod attention;
 mod delta_net;
+mod feed_forward;
 mod parts;
 mod rows;
 mod weights;
@@ -19,14 +20,24 @@ use super::error::ConvertError;
 use super::model::Model;
 use super::progress::{ConvertProgress, Meter};
 use crate::world::layer::LayerNorms;
-use crate::world::mlp::Mlp;
 use crate::world::model;
-use crate::world::parts::{LayerParts, Mixer, ModelParts};
+use crate::world::parts::{FeedForward, LayerParts, Mixer, ModelParts};
+
+/// Which experts tokens go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Experts {
+    /// Those that the router picks.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only held against transformers"))]
+    Picked,
+    /// All, so that a few tokens see every weight.
+    All,
+}
 
 /// The logits after each token of a sequence, `[tokens, vocab_size]`.
 pub(super) fn logits(
     model: &Model,
     tokens: &[u32],
+    experts: Experts,
     meter: &Meter<impl FnMut(ConvertProgress<'_>) -> ControlFlow<()> + Send>,
 ) -> Result<Rows, ConvertError> {
     let config = &model.config;
@@ -36,7 +47,7 @@ pub(super) fn logits(
     let ModelParts { ends, layers }: ModelParts<Listed> = listed(model);
     let model::Model { embed_tokens, norm, lm_head } = ends;
     let mut residual = weights.embed(embed_tokens, tokens)?;
-    for LayerParts { norms, mixer, mlp } in &layers {
+    for (layer, LayerParts { norms, mixer, feed_forward }) in layers.iter().enumerate() {
         let LayerNorms { input_layernorm, post_attention_layernorm } = norms;
         let normed = residual.normed(&weights.norm(*input_layernorm)?, eps);
         residual.add(&match mixer {
@@ -44,11 +55,14 @@ pub(super) fn logits(
             Mixer::Attention(attention) => attention::mix(&weights, config, attention, &normed)?,
         });
         let normed = residual.normed(&weights.norm(*post_attention_layernorm)?, eps);
-        let Mlp { gate_proj, up_proj, down_proj } = mlp;
-        let mut gate = weights.product(*gate_proj, &normed)?;
-        let up = weights.product(*up_proj, &normed)?;
-        gate.values.iter_mut().zip(&up.values).for_each(|(gate, up)| *gate = silu(*gate) * up);
-        residual.add(&weights.product(*down_proj, &gate)?);
+        residual.add(&match feed_forward {
+            FeedForward::Mlp(mlp) => feed_forward::mlp(&weights, mlp, &normed)?,
+            FeedForward::Moe(moe) => {
+                let settings = config.experts_of(layer).expect("a layer with experts has settings of them");
+                let picked = if experts == Experts::All { moe.experts.len() } else { settings.num_experts_per_tok };
+                feed_forward::moe(&weights, picked, settings.norm_topk_prob, moe, &normed)?
+            }
+        });
     }
     let normed = residual.normed(&weights.norm(norm)?, eps);
     weights.product(lm_head.unwrap_or(embed_tokens), &normed)

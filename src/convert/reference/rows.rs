@@ -30,6 +30,10 @@ impl Rows {
         &self.values[token * self.width..][..self.width]
     }
 
+    pub(super) fn row_mut(&mut self, token: usize) -> &mut [f64] {
+        &mut self.values[token * self.width..][..self.width]
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
         self.values.iter_mut().zip(&other.values).for_each(|(to, from)| *to += from);
     }

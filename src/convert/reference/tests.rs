@@ -14,7 +14,8 @@ fn logits_are_those_of_transformers() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     const QWEN3_5: [&str; 6] =
         ["tied-bf16", "untied-odd-f32", "published-f16", "sharded-bf16", "mixed-old-rope", "published-untied"];
-    for name in QWEN3_5.into_iter().chain(["qwen3-tied", "qwen3-yarn", "llama-scaled", "llama-linear"]) {
+    const DENSE: [&str; 4] = ["qwen3-tied", "qwen3-yarn", "llama-scaled", "llama-linear"];
+    for name in QWEN3_5.into_iter().chain(DENSE).chain(["qwen3-moe", "qwen3-moe-f32", "moe-published"]) {
         let folder = fixtures.join(name);
         let model = Model::stored(&mut Checkpoint::open_weights(&folder).unwrap()).unwrap();
         let golden: Value = serde_json::from_slice(&fs::read(folder.join("golden.json")).unwrap()).unwrap();
@@ -24,7 +25,7 @@ fn logits_are_those_of_transformers() {
         let prompts = golden.as_array().unwrap().iter().map(|golden| &golden["prompt"]);
         for (prompt, expected) in prompts.zip(expected.chunks_exact(model.config.vocab_size)) {
             let prompt: Vec<u32> = serde_json::from_value(prompt.clone()).unwrap();
-            let all = logits(&model, &prompt, &Meter::new(0, |_| ControlFlow::Continue(()))).unwrap();
+            let all = logits(&model, &prompt, Experts::Picked, &Meter::new(0, |_| ControlFlow::Continue(()))).unwrap();
             let found = Rows { width: all.width, values: all.row(prompt.len() - 1).to_vec() };
             let expected = Rows { width: all.width, values: expected.to_vec() };
             let difference = found.largest_difference(&expected);

@@ -7,7 +7,7 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapOptions};
 
 /// Pieces begin at multiples of this: where a line of the cache does.
 const ALIGNMENT: usize = 64;
@@ -27,9 +27,21 @@ impl Arena {
     /// # Errors
     /// The system has no such room.
     pub fn new(pieces: impl IntoIterator<Item = usize>) -> io::Result<Self> {
-        let add = |sum: usize, piece: usize| sum.checked_add(piece.checked_next_multiple_of(ALIGNMENT)?);
-        let bytes = pieces.into_iter().try_fold(0, add).ok_or(io::ErrorKind::OutOfMemory)?;
-        let mut map = MmapMut::map_anon(bytes.max(1))?;
+        let bytes = total(pieces)?;
+        Self::with(bytes, MmapMut::map_anon(bytes.max(1))?)
+    }
+
+    /// The same for pieces of which only some will be written to: they may be more than the system has room for.
+    ///
+    /// # Errors
+    /// There is no address space for them.
+    pub fn for_some_of(pieces: impl IntoIterator<Item = usize>) -> io::Result<Self> {
+        let bytes = total(pieces)?;
+        let map = MmapOptions::new().len(bytes.max(1)).no_reserve_swap().map_anon()?;
+        Self::with(bytes, map)
+    }
+
+    fn with(bytes: usize, mut map: MmapMut) -> io::Result<Self> {
         #[cfg(target_os = "linux")]
         if let Err(error) = map.advise(memmap2::Advice::HugePage) {
             tracing::debug!("no large pages: {error}");
@@ -52,6 +64,12 @@ impl Arena {
         self.used += bytes.next_multiple_of(ALIGNMENT);
         PanelBox { start, len: bytes, map: Arc::clone(&self.map) }
     }
+}
+
+/// The bytes of all pieces, each at a multiple of [`ALIGNMENT`].
+fn total(pieces: impl IntoIterator<Item = usize>) -> io::Result<usize> {
+    let add = |sum: usize, piece: usize| sum.checked_add(piece.checked_next_multiple_of(ALIGNMENT)?);
+    Ok(pieces.into_iter().try_fold(0, add).ok_or(io::ErrorKind::OutOfMemory)?)
 }
 
 /// Bytes that own their place in an [`Arena`].
@@ -112,6 +130,15 @@ mod tests {
         let mut arena = Arena::new([200]).unwrap();
         let _first = arena.take(100);
         arena.take(200);
+    }
+
+    #[test]
+    fn of_more_than_there_is_room_for_some_may_be_written() {
+        let mut arena = Arena::for_some_of([64, 1 << 44, 64]).unwrap();
+        let (mut first, _, mut last) = (arena.take(64), arena.take(1 << 44), arena.take(64));
+        first.fill(1);
+        last.fill(2);
+        assert_eq!((&*first, &*last), (&[1; 64][..], &[2; 64][..]));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::table::Table;
 use super::weights::{FORMATS, Matrix};
 use crate::device::context;
-use crate::harness::{Dispatch, Found, assert_close, assert_same_bits, noise, poison, strided};
+use crate::harness::{Dispatch, Found, POISON, assert_close, assert_same_bits, noise, poison, strided};
 
 const EPS: f32 = 1e-6;
 
@@ -101,7 +101,7 @@ impl Few {
             if self.normed { norm_first } else { 0 },
         ];
         let mut params = numbers.map(|number| number as u32).to_vec();
-        params.extend([EPS.to_bits(), u32::from(self.listed)]);
+        params.extend([EPS.to_bits(), u32::from(self.listed), 0, 0, 0, 0]);
         // Teams of a workgroup of 64 threads; each computes two rows, or a pair.
         let teams = if self.reduction == Reduction::Subgroup32 { 2 } else { 8 };
         let per_group = if self.outcome == Outcome::SiluMul { teams } else { 2 * teams };
@@ -189,6 +189,9 @@ const OUTCOMES: [(bool, Outcome); 4] =
 
 pub fn matvec_multiplies(context: &GpuContext) {
     for reduction in reductions(context) {
+        for (format, outcome) in FORMATS.into_iter().zip([Outcome::Store, Outcome::SiluMul].into_iter().cycle()) {
+            experts_multiply(context, format, reduction, outcome);
+        }
         for (index, (format, cols)) in FORMATS.into_iter().zip([33, 100, 257, 320, 96, 512, 256, 768]).enumerate() {
             // Each number of rows meets each outcome in one format.
             for (at_once, (normed, outcome)) in [1, 2, 4, 8].into_iter().zip(OUTCOMES.into_iter().cycle().skip(index)) {
@@ -197,6 +200,55 @@ pub fn matvec_multiplies(context: &GpuContext) {
                 // Not a whole pass; beyond 8, more than one.
                 Few { count: at_once as usize * 2 - 1, listed: true, skipped: 0, ..few }.check(context);
             }
+        }
+    }
+}
+
+/// Rows that share inputs by threes, each with the matrix of its expert, of which the first and the last are elsewhere.
+fn experts_multiply(context: &GpuContext, format: Format, reduction: Reduction, outcome: Outcome) {
+    let (experts, first_expert, rows, sharing) = (4, 2, 21, 3);
+    let own = if outcome == Outcome::SiluMul { 2 * rows } else { rows };
+    // Between the matrices lie rows of others.
+    let (skipped, expert_rows) = (2, own + 5);
+    let matrix = Matrix::new(format, skipped, experts * expert_rows, 100, 3);
+    let cols = matrix.cols;
+    let picked = [1u32, 2, 5, 3, 2, 6, 4, 5, 2];
+    let x = noise(5, picked.len() / sharing * cols);
+    let out_stride = stride(rows + 3);
+    let untouched = noise(6, picked.len() * out_stride);
+    let half = if outcome == Outcome::SiluMul { rows } else { 0 };
+    let numbers = [cols, stride(cols), out_stride, rows, skipped, half, 0, 0, picked.len(), 0, 0, 0];
+    let params: Vec<u32> =
+        numbers.into_iter().chain([first_expert, experts, expert_rows, sharing]).map(|number| number as u32).collect();
+    let teams = if reduction == Reduction::Subgroup32 { 2 } else { 8 };
+    let per_group = if outcome == Outcome::SiluMul { teams } else { 2 * teams };
+    let grid = [rows.div_ceil(per_group) as u32, 1, picked.len() as u32];
+    let dispatch = Dispatch::new(Variant::expert_matvec(format, reduction, outcome), &params, grid)
+        .words("table", picked.iter().flat_map(|&expert| [expert, POISON]).collect())
+        .floats("vectors", &[poison(); 4])
+        .floats("x", &strided(&x, cols, stride(cols)))
+        .floats("out", &untouched);
+    for found in matrix.bind(dispatch).run(context) {
+        let found = found.floats("out");
+        for (index, &expert) in picked.iter().enumerate() {
+            let [found, before] = [&found, &untouched].map(|all| &all[index * out_stride..][..out_stride]);
+            let Some(place) = (expert as usize).checked_sub(first_expert).filter(|&place| place < experts) else {
+                assert_same_bits(found, before, "a row of an expert that is elsewhere");
+                continue;
+            };
+            let x = &x[index / sharing * cols..][..cols];
+            let product = |row: usize| -> f64 {
+                let weights = matrix.row(place * expert_rows + row);
+                weights.iter().zip(x).map(|(&weight, &x)| f64::from(weight) * f64::from(x)).sum()
+            };
+            let expected: Vec<f64> = (0..rows)
+                .map(|row| match outcome {
+                    Outcome::SiluMul => product(row) / (1.0 + (-product(row)).exp()) * product(row + rows),
+                    _ => product(row),
+                })
+                .collect();
+            assert_close(&found[..rows], &expected, BOUND, &format!("{format} {reduction:?} {outcome:?} {index}"));
+            assert_same_bits(&found[rows..], &before[rows..], "columns after");
         }
     }
 }

@@ -51,27 +51,48 @@ const FEW_ROWS: usize = 8;
 /// # Panics
 /// If the shapes do not fit each other.
 pub fn matmul<const N: usize>(isa: Isa, x: &[f32], cols: usize, products: [Product<'_>; N]) {
-    assert!(cols > 0 && x.len().is_multiple_of(cols), "{} values in rows of {cols}", x.len());
-    let m = x.len() / cols;
-    for Product { weights, .. } in &products {
-        let rows = weights.len() / cols;
-        assert_eq!(weights.len(), rows * cols, "whole rows of {cols} weights");
-        tally::add(weights.size() + (m * rows + x.len()) * size_of::<f32>(), 2 * m * rows * cols);
-    }
-    if m == 0 {
-        return;
-    }
+    matmul_each(isa, cols, [(x, products)]);
+}
+
+/// The same with several groups of rows, `[m, cols]` each, which share the division of work as well.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn matmul_each<'a, const N: usize>(
+    isa: Isa,
+    cols: usize,
+    groups: impl IntoIterator<Item = (&'a [f32], [Product<'a>; N])>,
+) {
     let mut rounded = ROUNDED.take();
-    if products.iter().any(|product| matches!(product.weights, Weights::Packed(_))) {
-        rounded.round(isa, x, cols);
+    let mut jobs = Vec::new();
+    for (x, products) in groups {
+        assert!(cols > 0 && x.len().is_multiple_of(cols), "{} values in rows of {cols}", x.len());
+        let m = x.len() / cols;
+        for Product { weights, .. } in &products {
+            let rows = weights.len() / cols;
+            assert_eq!(weights.len(), rows * cols, "whole rows of {cols} weights");
+            tally::add(weights.size() + (m * rows + x.len()) * size_of::<f32>(), 2 * m * rows * cols);
+        }
+        if m > 0 {
+            let place = jobs.len() / N.max(1);
+            if products.iter().any(|product| matches!(product.weights, Weights::Packed(_))) {
+                if rounded.len() <= place {
+                    rounded.resize_with(place + 1, Activations::default);
+                }
+                rounded[place].round(isa, x, cols);
+            }
+            jobs.extend(products.map(|product| Job { x, rounded: place, product }));
+        }
     }
-    let mut tasks = divide(products, cols, m);
+    let mut tasks = divide(jobs, cols);
     split::chunks(&mut tasks, 1, |_, tasks| {
-        for Task { weights, out } in tasks {
+        for Task { x, rounded: place, weights, out } in tasks {
             match *weights {
-                Weights::Packed(panels) => matmul_packed::rows(isa, &rounded, panels, out),
+                Weights::Packed(panels) => matmul_packed::rows(isa, &rounded[*place], panels, out),
                 // Weights in registers want whole vectors; blocks come in other sizes.
-                Weights::Stored(weights) if m <= FEW_ROWS && !matches!(weights, WeightSlice::Blocks { .. }) => {
+                Weights::Stored(weights)
+                    if x.len() <= FEW_ROWS * cols && !matches!(weights, WeightSlice::Blocks { .. }) =>
+                {
                     stream::rows(isa, x, cols, weights, out)
                 }
                 Weights::Stored(weights) => blocked::rows(isa, x, cols, weights, out),
@@ -83,31 +104,45 @@ pub fn matmul<const N: usize>(isa: Isa, x: &[f32], cols: usize, products: [Produ
 
 thread_local! {
     /// Kept, since those of a prompt are large enough that memory for them would come from the system each time.
-    static ROUNDED: Cell<Activations> = Cell::default();
+    static ROUNDED: Cell<Vec<Activations>> = const { Cell::new(Vec::new()) };
+}
+
+/// A product of some rows.
+struct Job<'a> {
+    x: &'a [f32],
+    /// Where `x` is among those that are rounded to eight bits, if it is.
+    rounded: usize,
+    product: Product<'a>,
 }
 
 /// The rows of a matrix that one thread multiplies with, and the columns of the product that these give.
 struct Task<'a> {
+    x: &'a [f32],
+    rounded: usize,
     weights: Weights<'a>,
     out: Columns<'a>,
 }
 
 /// Cuts the rows of all products into tasks: enough of them that a thread held up by a neighbour does not hold up the
 /// others, none too small to pay.
-fn divide<'a, const N: usize>(products: [Product<'a>; N], cols: usize, m: usize) -> Vec<Task<'a>> {
-    let bytes: usize = products.iter().map(|product| product.weights.size()).sum();
+fn divide(jobs: Vec<Job<'_>>, cols: usize) -> Vec<Task<'_>> {
     // A block of weights meets all rows of x before the next one comes.
-    let work = if m <= FEW_ROWS { bytes } else { bytes.saturating_mul(m) };
-    let pieces = (work / LEAST_BYTES).clamp(1, 8 * pool::threads());
-    let mut tasks = Vec::with_capacity(pieces + products.len());
-    for Product { weights, out, stride } in products {
+    let work = |job: &Job<'_>| {
+        let (bytes, m) = (job.product.weights.size(), job.x.len() / cols);
+        if m <= FEW_ROWS { bytes } else { bytes.saturating_mul(m) }
+    };
+    let all = jobs.iter().map(work).fold(0, usize::saturating_add);
+    let pieces = (all / LEAST_BYTES).clamp(1, 8 * pool::threads());
+    let mut tasks = Vec::with_capacity(pieces + jobs.len());
+    for job in jobs {
+        let share = work(&job).saturating_mul(pieces).div_ceil(all.max(1)).max(1);
+        let Job { x, rounded, product: Product { weights, out, stride } } = job;
         let rows = weights.len() / cols;
-        let share = (weights.size() * pieces).div_ceil(bytes.max(1)).max(1);
         let step = rows.div_ceil(share).max(1).next_multiple_of(blocked::BLOCK_ROWS);
-        let mut columns = Columns::new(out, m, stride, rows);
+        let mut columns = Columns::new(out, x.len() / cols, stride, rows);
         for start in (0..rows).step_by(step) {
             let out = columns.take(step);
-            tasks.push(Task { weights: weights.rows(start..start + out.width(), cols), out });
+            tasks.push(Task { x, rounded, weights: weights.rows(start..start + out.width(), cols), out });
         }
     }
     tasks

@@ -70,6 +70,23 @@ fn the_logits_of_qwen3_and_llama_are_the_same() {
     }
 }
 
+/// With an expert that all tokens go through and without; stacked in both files, and one by one. Where the one dimension of
+/// a matrix of one row is left out, too.
+#[test]
+fn the_logits_of_mixtures_of_experts_are_the_same() {
+    for name in ["qwen3-moe-f32", "moe-published"] {
+        let directory = fixture(name);
+        let mut gguf = converted(&directory);
+        for tensor in gguf.tensors.iter_mut().filter(|tensor| tensor.name == "blk.1.ffn_gate_inp_shexp.weight") {
+            tensor.dimensions.pop();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        std::fs::write(&path, gguf.bytes()).unwrap();
+        assert_same_logits(&directory, &path);
+    }
+}
+
 /// Files have no settings of this kind, only what they come to in single precision.
 #[test]
 fn divided_frequencies_give_nearly_the_same_logits() {

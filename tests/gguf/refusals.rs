@@ -285,8 +285,9 @@ fn values_are_finite() {
 
 #[test]
 fn other_models_are_refused_by_name() {
-    for architecture in ["qwen35moe", "qwen3moe", "qwen3next", "gemma3", "clip"] {
-        let parts = ["field `general.architecture`", "\"qwen35\" or \"qwen3\" or \"llama\"", architecture];
+    for architecture in ["qwen3next", "gemma3", "clip"] {
+        let known = "\"qwen35\" or \"qwen35moe\" or \"qwen3\" or \"qwen3moe\" or \"llama\"";
+        let parts = ["field `general.architecture`", known, architecture];
         assert_key_refused("general.architecture", Meta::Text(architecture.into()), &parts);
     }
     assert_refused(|gguf| gguf.remove("general.architecture"), &["`general.architecture`", "no such key"]);
@@ -311,6 +312,50 @@ fn what_is_not_implemented_is_refused() {
     }
     let scaling = "qwen35.rope.scaling.type";
     assert_key_refused(scaling, Meta::Text("longrope".into()), &[&format!("field `{scaling}`"), "\"longrope\""]);
+}
+
+/// A model with experts.
+fn with_experts() -> Gguf {
+    converted(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/moe-published"))
+}
+
+#[test]
+fn experts_are_as_many_and_as_large_as_the_file_says() {
+    let refused = |change: &dyn Fn(&mut Gguf), parts: &[&str]| {
+        let mut gguf = with_experts();
+        change(&mut gguf);
+        assert_bytes_refused(&gguf.bytes(), parts);
+    };
+    load(&write(&with_experts().bytes()).1).unwrap();
+    let keys = [
+        ("expert_count", 0, "an integer from 1 to 1024"),
+        ("expert_count", 1 << 20, "an integer from 1 to 1024"),
+        ("expert_used_count", 0, "an integer from 1 to 1024"),
+        ("expert_used_count", 9, "at most num_experts = 8"),
+        ("expert_feed_forward_length", 0, "an integer from 1 to"),
+        ("expert_gating_func", 2, "1, a softmax (nothing else is implemented)"),
+        ("expert_group_count", 4, "no such key, or 0"),
+    ];
+    for (key, value, expected) in keys {
+        refused(&|gguf| gguf.set(&format!("qwen35moe.{key}"), Meta::U32(value)), &[expected, "found "]);
+    }
+    let more = |gguf: &mut Gguf| gguf.set("qwen35moe.expert_count", Meta::U32(9));
+    refused(&more, &["9", "found "]);
+    const DOWN: &str = "blk.1.ffn_down_exps.weight";
+    let stack = format!("tensor \"{DOWN}\"");
+    refused(&|gguf| gguf.tensors.retain(|tensor| tensor.name != DOWN), &[&stack, "no such tensor"]);
+    let fewer = |gguf: &mut Gguf| {
+        let tensor = gguf.tensor(DOWN);
+        tensor.dimensions[2] -= 1;
+        tensor.bytes.truncate(tensor.bytes.len() / 8 * 7);
+    };
+    refused(&fewer, &[&stack, "8 experts, as the configuration says", "shape [7, 64, 32]"]);
+    let spoil = |gguf: &mut Gguf| {
+        let tensor = gguf.tensor(DOWN);
+        let last = tensor.bytes.len() - 2;
+        tensor.bytes[last..].copy_from_slice(&0x7f80u16.to_le_bytes());
+    };
+    refused(&spoil, &["finite values", "inf at element"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use loquent::checkpoint::{Checkpoint, ElementType, ModelConfig, RopeConfig, RopeScaling};
 use loquent::world::promised::{TensorRole, promised_tensors};
-use loquent::world::role::VectorRole;
+use loquent::world::role::{MatrixRole, VectorRole};
 use serde_json::Value;
 
 /// A value of the metadata.
@@ -184,7 +184,9 @@ pub(crate) fn converted(directory: &Path) -> Gguf {
     let text = config.get("text_config").unwrap_or(&config).clone();
     let architecture = match config["model_type"].as_str().expect("model_type") {
         "qwen3_5" | "qwen3_5_text" => "qwen35",
+        "qwen3_5_moe" | "qwen3_5_moe_text" => "qwen35moe",
         "qwen3" => "qwen3",
+        "qwen3_moe" => "qwen3moe",
         "llama" => "llama",
         other => panic!("{other} is not converted"),
     };
@@ -229,12 +231,16 @@ fn dimensions(gguf: &mut Gguf, architecture: &str, text: &Value) {
     add("context_length", whole("max_position_embeddings"));
     add("embedding_length", whole("hidden_size"));
     add("feed_forward_length", whole("intermediate_size"));
+    add("expert_count", whole("num_experts").or(whole("num_local_experts")));
+    add("expert_used_count", whole("num_experts_per_tok"));
+    add("expert_feed_forward_length", whole("moe_intermediate_size"));
+    add("expert_shared_feed_forward_length", whole("shared_expert_intermediate_size"));
     add("attention.head_count", whole("num_attention_heads"));
     add("attention.head_count_kv", whole("num_key_value_heads"));
     add("attention.key_length", Some(head_dim));
     add("attention.value_length", Some(head_dim));
     match architecture {
-        "qwen35" => {
+        "qwen35" | "qwen35moe" => {
             let share = rope("partial_rotary_factor").unwrap_or(0.25);
             add("rope.dimension_count", Some((f64::from(head_dim) * share) as u32));
             add("ssm.conv_kernel", whole("linear_conv_kernel_dim"));
@@ -246,9 +252,9 @@ fn dimensions(gguf: &mut Gguf, architecture: &str, text: &Value) {
             add("full_attention_interval", Some(whole("full_attention_interval").unwrap_or(4)));
             if let Some(types) = text["layer_types"].as_array() {
                 let recurrent = types.iter().map(|kind| kind == "linear_attention").collect();
-                gguf.add("qwen35.attention.recurrent_layers", Meta::Bools(recurrent));
+                gguf.add(&format!("{architecture}.attention.recurrent_layers"), Meta::Bools(recurrent));
             }
-            gguf.add("qwen35.rope.dimension_sections", Meta::I32s(vec![11, 11, 10, 0]));
+            gguf.add(&format!("{architecture}.rope.dimension_sections"), Meta::I32s(vec![11, 11, 10, 0]));
         }
         "llama" => {
             add("rope.dimension_count", Some(head_dim));
@@ -312,7 +318,7 @@ fn vocabulary(gguf: &mut Gguf, architecture: &str, tokenizer: &Value, vocab_size
         Value::String(text) => text.clone(),
         pair => format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()),
     });
-    let splits = if architecture == "qwen35" { "qwen35" } else { "qwen2" };
+    let splits = if architecture.starts_with("qwen35") { "qwen35" } else { "qwen2" };
     gguf.add("tokenizer.ggml.model", Meta::Text("gpt2".into()));
     gguf.add("tokenizer.ggml.pre", Meta::Text(splits.into()));
     gguf.add("tokenizer.ggml.merges", Meta::Texts(merges.collect()));
@@ -328,7 +334,8 @@ fn tensors(gguf: &mut Gguf, architecture: &str, checkpoint: &mut Checkpoint, tex
         if promised.name.ends_with("conv1d.weight") {
             shape.remove(1);
         }
-        let is_wide = shape.len() == 1 || promised.name.ends_with("conv1d.weight");
+        let routes = promised.role == TensorRole::Matrix(MatrixRole::Routes);
+        let is_wide = shape.len() == 1 || routes || promised.name.ends_with("conv1d.weight");
         let (kind, size, bytes) = match tensor.element() {
             _ if is_wide => {
                 let mut values = tensor.to_f32();
@@ -348,12 +355,22 @@ fn tensors(gguf: &mut Gguf, architecture: &str, checkpoint: &mut Checkpoint, tex
         };
         let row = size * shape[1..].iter().product::<usize>();
         let bytes = match architecture {
-            "qwen35" => tiled(&promised.name, &bytes, row, size, text),
+            "qwen35" | "qwen35moe" => tiled(&promised.name, &bytes, row, size, text),
             "llama" => permuted(&promised.name, bytes, row, &config),
             _ => bytes,
         };
+        let name = name(architecture, &promised.name);
+        if promised.name.contains(".experts.") {
+            // Behind those before it, in one tensor for all.
+            if let Some(stack) = gguf.tensors.iter_mut().find(|tensor| tensor.name == name) {
+                stack.dimensions[2] += 1;
+                stack.bytes.extend(bytes);
+                continue;
+            }
+            shape.insert(0, 1);
+        }
         gguf.tensors.push(Tensor {
-            name: name(architecture, &promised.name),
+            name,
             kind,
             dimensions: shape.iter().rev().map(|&size| size as u64).collect(),
             bytes,
@@ -415,7 +432,7 @@ fn name(architecture: &str, published: &str) -> String {
         "norm.weight" => "output_norm.weight",
         "lm_head.weight" => "output.weight",
         "input_layernorm.weight" => "attn_norm.weight",
-        "post_attention_layernorm.weight" if architecture == "qwen35" => "post_attention_norm.weight",
+        "post_attention_layernorm.weight" if architecture.starts_with("qwen35") => "post_attention_norm.weight",
         "post_attention_layernorm.weight" => "ffn_norm.weight",
         "self_attn.q_proj.weight" => "attn_q.weight",
         "self_attn.k_proj.weight" => "attn_k.weight",
@@ -426,6 +443,16 @@ fn name(architecture: &str, published: &str) -> String {
         "mlp.gate_proj.weight" => "ffn_gate.weight",
         "mlp.up_proj.weight" => "ffn_up.weight",
         "mlp.down_proj.weight" => "ffn_down.weight",
+        "mlp.gate.weight" => "ffn_gate_inp.weight",
+        "mlp.shared_expert_gate.weight" => "ffn_gate_inp_shexp.weight",
+        "mlp.shared_expert.gate_proj.weight" => "ffn_gate_shexp.weight",
+        "mlp.shared_expert.up_proj.weight" => "ffn_up_shexp.weight",
+        "mlp.shared_expert.down_proj.weight" => "ffn_down_shexp.weight",
+        expert if expert.starts_with("mlp.experts.") => match expert.rsplit('.').nth(1) {
+            Some("gate_proj") => "ffn_gate_exps.weight",
+            Some("up_proj") => "ffn_up_exps.weight",
+            _ => "ffn_down_exps.weight",
+        },
         "linear_attn.in_proj_qkv.weight" => "attn_qkv.weight",
         "linear_attn.in_proj_z.weight" => "attn_gate.weight",
         "linear_attn.in_proj_b.weight" => "ssm_beta.weight",

@@ -40,9 +40,12 @@ pub(super) fn text(keys: Keys<'_>, infos: &[Info], end_tokens: &[u32]) -> Result
     set("max_position_embeddings", keys.required("context_length")?.into());
     set("tie_word_embeddings", info("output.weight").is_none().into());
     set("rope_parameters", rope::parameters(keys, infos, head_dim)?);
-    if keys.family == Family::Qwen35 {
+    if keys.family.has_delta_nets() {
         set("layer_types", layer_types(keys, layers)?);
-        delta_net(keys, set)?;
+        delta_net(keys, &mut set)?;
+    }
+    if keys.family.has_experts() {
+        experts(keys, set)?;
     }
     if !end_tokens.is_empty() {
         config.insert("eos_token_id".to_owned(), end_tokens.into());
@@ -99,6 +102,20 @@ fn delta_net(keys: Keys<'_>, mut set: impl FnMut(&str, Value)) -> Result<(), Che
     set("linear_key_head_dim", keys.required("ssm.state_size")?.into());
     set("linear_value_head_dim", heads.width.into());
     set("linear_conv_kernel_dim", keys.required("ssm.conv_kernel")?.into());
+    Ok(())
+}
+
+fn experts(keys: Keys<'_>, mut set: impl FnMut(&str, Value)) -> Result<(), CheckpointError> {
+    set("num_experts", keys.required("expert_count")?.into());
+    set("num_experts_per_tok", keys.required("expert_used_count")?.into());
+    set("moe_intermediate_size", keys.required("expert_feed_forward_length")?.into());
+    match keys.family {
+        Family::Qwen35Moe => {
+            set("shared_expert_intermediate_size", keys.required("expert_shared_feed_forward_length")?.into());
+        }
+        // llama.cpp has no key for it, and does so whatever the makers said.
+        _ => set("norm_topk_prob", true.into()),
+    }
     Ok(())
 }
 

@@ -2,12 +2,15 @@
 
 use crate::checkpoint::config::Layout;
 use crate::checkpoint::names::HEAD;
+use crate::checkpoint::stacked::stack_of;
 
 /// What `general.architecture` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::checkpoint) enum Family {
     Qwen35,
+    Qwen35Moe,
     Qwen3,
+    Qwen3Moe,
     Llama,
 }
 
@@ -24,10 +27,32 @@ const EVERY_LAYER: &Names = &[
     ("attn_k.weight", "self_attn.k_proj.weight"),
     ("attn_v.weight", "self_attn.v_proj.weight"),
     ("attn_output.weight", "self_attn.o_proj.weight"),
+];
+
+const MLP: &Names = &[
     ("ffn_gate.weight", "mlp.gate_proj.weight"),
     ("ffn_up.weight", "mlp.up_proj.weight"),
     ("ffn_down.weight", "mlp.down_proj.weight"),
 ];
+
+/// All experts of a layer share each of these, but for the router.
+const EXPERTS: &Names = &[
+    ("ffn_gate_inp.weight", "mlp.gate.weight"),
+    ("ffn_gate_exps.weight", "mlp.experts.gate_proj"),
+    ("ffn_up_exps.weight", "mlp.experts.up_proj"),
+    ("ffn_gate_up_exps.weight", "mlp.experts.gate_up_proj"),
+    ("ffn_down_exps.weight", "mlp.experts.down_proj"),
+];
+
+const SHARED_EXPERT: &Names = &[
+    ("ffn_gate_inp_shexp.weight", SHARED_GATE),
+    ("ffn_gate_shexp.weight", "mlp.shared_expert.gate_proj.weight"),
+    ("ffn_up_shexp.weight", "mlp.shared_expert.up_proj.weight"),
+    ("ffn_down_shexp.weight", "mlp.shared_expert.down_proj.weight"),
+];
+
+/// A matrix of one row, whose only dimension some files have.
+pub(super) const SHARED_GATE: &str = "mlp.shared_expert_gate.weight";
 
 const HEAD_NORMS: &Names =
     &[("attn_q_norm.weight", "self_attn.q_norm.weight"), ("attn_k_norm.weight", "self_attn.k_norm.weight")];
@@ -58,13 +83,15 @@ const NEXT_TOKENS: &Names = &[
 ];
 
 impl Family {
-    pub(super) const ALL: [Self; 3] = [Self::Qwen35, Self::Qwen3, Self::Llama];
+    pub(super) const ALL: [Self; 5] = [Self::Qwen35, Self::Qwen35Moe, Self::Qwen3, Self::Qwen3Moe, Self::Llama];
 
     /// The word for it in files, which all of its keys begin with.
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Qwen35 => "qwen35",
+            Self::Qwen35Moe => "qwen35moe",
             Self::Qwen3 => "qwen3",
+            Self::Qwen3Moe => "qwen3moe",
             Self::Llama => "llama",
         }
     }
@@ -73,16 +100,30 @@ impl Family {
     pub(super) const fn model_type(self) -> &'static str {
         match self {
             Self::Qwen35 => "qwen3_5_text",
+            Self::Qwen35Moe => "qwen3_5_moe_text",
             Self::Qwen3 => "qwen3",
+            Self::Qwen3Moe => "qwen3_moe",
             Self::Llama => "llama",
         }
     }
 
+    /// Whether layers mix with delta nets.
+    pub(super) const fn has_delta_nets(self) -> bool {
+        matches!(self, Self::Qwen35 | Self::Qwen35Moe)
+    }
+
+    /// Whether layers have experts.
+    pub(super) const fn has_experts(self) -> bool {
+        matches!(self, Self::Qwen35Moe | Self::Qwen3Moe)
+    }
+
     const fn layer_tables(self) -> &'static [&'static Names] {
         match self {
-            Self::Qwen35 => &[EVERY_LAYER, HEAD_NORMS, QWEN35],
-            Self::Qwen3 => &[EVERY_LAYER, HEAD_NORMS, MLP_NORM],
-            Self::Llama => &[EVERY_LAYER, MLP_NORM],
+            Self::Qwen35 => &[EVERY_LAYER, MLP, HEAD_NORMS, QWEN35],
+            Self::Qwen35Moe => &[EVERY_LAYER, EXPERTS, SHARED_EXPERT, HEAD_NORMS, QWEN35],
+            Self::Qwen3 => &[EVERY_LAYER, MLP, HEAD_NORMS, MLP_NORM],
+            Self::Qwen3Moe => &[EVERY_LAYER, EXPERTS, HEAD_NORMS, MLP_NORM],
+            Self::Llama => &[EVERY_LAYER, MLP, MLP_NORM],
         }
     }
 
@@ -108,7 +149,9 @@ impl Family {
             return Some(found.to_owned());
         }
         let (layer, within) = in_layer(name, "layers.")?;
-        find_other(self.layer_tables(), within).map(|within| format!("blk.{layer}.{within}"))
+        let stack = stack_of(within).map(|(stack, _)| stack);
+        let found = find_other(self.layer_tables(), stack.as_deref().unwrap_or(within));
+        found.map(|within| format!("blk.{layer}.{within}"))
     }
 }
 
@@ -141,7 +184,6 @@ mod tests {
                 ("token_embd.weight", "model.embed_tokens.weight"),
                 ("output.weight", "lm_head.weight"),
                 ("blk.3.attn_q.weight", "model.layers.3.self_attn.q_proj.weight"),
-                ("blk.0.ffn_down.weight", "model.layers.0.mlp.down_proj.weight"),
             ] {
                 assert_eq!(family.published(in_file, 4).as_deref(), Some(published));
                 assert_eq!(family.in_files(published).as_deref(), Some(in_file));
@@ -156,6 +198,18 @@ mod tests {
                 assert_eq!(family.published(unknown, 4), None, "{unknown}");
             }
         }
+    }
+
+    #[test]
+    fn experts_share_a_name_in_files() {
+        let (dense, experts) = (Family::Qwen3, Family::Qwen35Moe);
+        let down = "model.layers.0.mlp.down_proj.weight";
+        assert_eq!(dense.in_files(down).as_deref(), Some("blk.0.ffn_down.weight"));
+        assert_eq!((experts.in_files(down), dense.published("blk.0.ffn_down_exps.weight", 4)), (None, None));
+        let down = "model.layers.0.mlp.experts.11.down_proj.weight";
+        assert_eq!(experts.in_files(down).as_deref(), Some("blk.0.ffn_down_exps.weight"));
+        let stacked = experts.published("blk.0.ffn_down_exps.weight", 4);
+        assert_eq!(stacked.as_deref(), Some("model.layers.0.mlp.experts.down_proj"));
     }
 
     #[test]

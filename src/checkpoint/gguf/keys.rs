@@ -99,12 +99,24 @@ pub(super) fn refuse_head_alone(keys: Keys<'_>, infos: &[Info]) -> Result<(), Ch
 
 /// Refuses every key by which a model of the family would compute something else than we do.
 pub(super) fn refuse_unimplemented(keys: Keys<'_>) -> Result<(), CheckpointError> {
-    for key in ["expert_count", "expert_used_count", "attention.sliding_window"] {
+    const OF_EXPERTS: [&str; 2] = ["expert_count", "expert_used_count"];
+    /// What other mixtures of experts do besides; the way to shares is 1, a softmax, where it is named.
+    const OF_OTHERS: [&str; 4] =
+        ["attention.sliding_window", "leading_dense_block_count", "expert_group_count", "expert_group_used_count"];
+    let of_experts = OF_EXPERTS.into_iter().filter(|_| !keys.family.has_experts());
+    if keys.integer("expert_gating_func")?.is_some_and(|number| number > 1) {
+        return Err(keys.error("expert_gating_func", "1, a softmax (nothing else is implemented)"));
+    }
+    if keys.family == Family::Qwen3Moe && keys.metadata.flag(&keys.name("expert_weights_norm"))? == Some(false) {
+        return Err(keys.error("expert_weights_norm", "true (nothing else is implemented)"));
+    }
+    for key in of_experts.chain(OF_OTHERS) {
         if keys.integer(key)?.is_some_and(|number| number != 0) {
             return Err(keys.error(key, "no such key, or 0 (nothing else is implemented)"));
         }
     }
     for (key, neutral) in [
+        ("expert_weights_scale", 1.0),
         ("logit_scale", 1.0),
         ("embedding_scale", 1.0),
         ("residual_scale", 1.0),

@@ -153,9 +153,9 @@ impl Gguf {
     fn order(&self, name: &str, info: &Info) -> Option<Transposed> {
         let within = name.strip_prefix("model.layers.")?.split_once('.')?.1;
         match self.family {
-            Family::Qwen3 => None,
             Family::Llama => self.order_of_pairs(within, info),
-            Family::Qwen35 => self.order_of_heads(within, info),
+            family if family.has_delta_nets() => self.order_of_heads(within, info),
+            _ => None,
         }
     }
 
@@ -204,10 +204,11 @@ impl Gguf {
     }
 }
 
-/// The dimensions that a tensor was published with: files leave out those of a convolution that are 1.
+/// The dimensions that a tensor was published with: files leave out some that are 1.
 fn published_shape(name: &str, shape: &[usize]) -> Vec<usize> {
     match shape {
         &[channels, kernel] if name.ends_with("linear_attn.conv1d.weight") => vec![channels, 1, kernel],
+        &[width] if name.ends_with(family::SHARED_GATE) => vec![1, width],
         shape => shape.to_vec(),
     }
 }

@@ -15,7 +15,7 @@ use loquent::cpu::{Footprint, Numerics};
 use loquent::inspect::{InspectError, InspectOptions, InspectReport, InspectedTensor, Inspection, Statistics, picture};
 
 use super::output::PendingFile;
-use super::{interrupt, model, progress};
+use super::{hub, interrupt, progress};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -59,8 +59,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     const CONTEXT: usize = 4096;
     interrupt::watch()?;
     let begin = Instant::now();
-    let directory = model::locate(&args.directory)?;
-    let compare = args.compare.as_deref().map(model::locate).transpose()?;
+    let directory = hub::locate(&args.directory)?;
+    let compare = args.compare.as_deref().map(hub::locate).transpose()?;
     let inspection = Inspection::plan(&directory)?;
     let other = compare.as_deref().map(Inspection::plan).transpose()?;
     let context = match (args.context, inspection.config().map(|config| config.max_position_embeddings)) {

@@ -38,12 +38,11 @@ impl Remote {
         let wanted = format!("{name}: {file}");
         let url = format!("{}/{name}/resolve/{}/{}", server.endpoint, encoded(commit, ""), encoded(file, "/"));
         let answer = server.ask(&wanted, &url, Method::Head)?.if_found(server, name, &wanted, "file")?;
-        let (hub, last) = (&answer.from_hub, answer.response.headers());
+        let hub = &answer.from_hub;
         let of_hub = |header: &str| hub.iter().find_map(|headers| text(headers, header));
         if let Some(other) = of_hub("x-repo-commit").filter(|other| *other != commit) {
             return Err(HubError::answer(&wanted, format!("commit {commit}"), Excerpt(other).to_string()));
         }
-        // Those of the storage that a redirect leads to are of its own making.
         let etag =
             of_hub("x-linked-etag").or_else(|| hub.iter().rev().find_map(|headers| text(headers, ETAG.as_str())));
         let etag = etag.unwrap_or_default();
@@ -51,7 +50,9 @@ impl Remote {
         if !is_plain_name(etag) {
             return Err(HubError::answer(&wanted, "an ETag that can be a file's name", Excerpt(etag).to_string()));
         }
-        let size = of_hub("x-linked-size").or_else(|| text(last, CONTENT_LENGTH.as_str())).unwrap_or_default();
+        // The length of an answer that leads elsewhere is its own.
+        let last = Some(answer.response.headers()).filter(|_| !answer.leaves);
+        let size = of_hub("x-linked-size").or_else(|| text(last?, CONTENT_LENGTH.as_str())).unwrap_or_default();
         let Ok(size) = size.parse() else {
             return Err(HubError::answer(&wanted, "the file's size", Excerpt(size).to_string()));
         };

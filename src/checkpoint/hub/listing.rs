@@ -93,7 +93,7 @@ impl Answer {
             message => format!(" ({})", Excerpt(message)),
         };
         match self.response.status() {
-            status if status.is_success() => Ok(self),
+            status if status.is_success() || self.leaves => Ok(self),
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 let page = format!("{endpoint}/{name}");
                 Err(HubError::Denied { wanted, status: status.as_u16(), says: says(), page })

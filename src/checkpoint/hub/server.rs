@@ -33,13 +33,15 @@ pub(super) struct Server {
 pub(super) enum Method {
     /// All of it from this byte on.
     Get(u64),
-    /// What is said about it, and nothing of it.
+    /// What the hub says about it, and nothing of it. Addresses elsewhere are signed for those who want the file.
     Head,
 }
 
-/// The last answer, which leads nowhere else, and what the hub said on the way to it.
+/// The last answer, and what the hub said on the way to it.
 pub(super) struct Answer {
     pub(super) response: Response<Body>,
+    /// Whether it leads on to where the hub keeps the file.
+    pub(super) leaves: bool,
     /// Headers of the hub's own answers, the first first.
     pub(super) from_hub: Vec<HeaderMap>,
 }
@@ -81,9 +83,14 @@ impl Server {
                 from_hub.push(response.headers().clone());
             }
             let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
-            let Some(location) = location else { return Ok(Answer { response, from_hub }) };
+            let Some(location) = location else {
+                return Ok(Answer { response, leaves: false, from_hub });
+            };
             let location = location.to_str().ok().and_then(|location| join(&url, location));
             url = location.ok_or_else(|| HubError::answer(wanted, "a redirect to an address", "to something else"))?;
+            if matches!(method, Method::Head) && !self.is_hub(&url) {
+                return Ok(Answer { response, leaves: true, from_hub });
+            }
         }
         Err(HubError::answer(wanted, format!("{MOST_REDIRECTS} redirects at most"), "more"))
     }

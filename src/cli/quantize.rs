@@ -14,7 +14,7 @@ use super::{hub, interrupt, progress};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The checkpoint's directory, a GGUF file, or a model in the hub's cache
+    /// The checkpoint's directory, a GGUF file, or a model on the Hugging Face hub, OWNER/NAME[:QUANT][@REVISION]
     #[arg(value_name = "SRC")]
     source: PathBuf,
     /// The directory to make

@@ -19,7 +19,7 @@ use super::{hub, interrupt, progress};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The checkpoint's directory, converted or not, a GGUF file, or a model in the hub's cache
+    /// The checkpoint's directory, converted or not, a GGUF file, or a model on the Hugging Face hub, OWNER/NAME[:QUANT][@REVISION]
     #[arg(value_name = "DIR")]
     directory: PathBuf,
     /// Predict the memory for a sequence of N tokens [default: 4096, or the model's most if that is less]

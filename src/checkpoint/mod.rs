@@ -50,6 +50,9 @@ pub use end_tokens::{EndToken, EndTokenSource};
 pub use error::CheckpointError;
 pub use examine::{Examination, Placement, TensorEntry};
 pub use generation::GenerationConfig;
+pub(crate) use hub::TEXTS;
+#[cfg(feature = "hub")]
+pub use hub::{Fetching, HubError};
 pub use hub::{HubName, hub_cache};
 pub(crate) use location::texts_in_gguf;
 pub use messages::{ChatRequest, MessagesError};

@@ -5,6 +5,7 @@ mod chat;
 mod compute;
 mod ending;
 mod generate;
+mod hub;
 mod inspect;
 mod interrupt;
 mod model;
@@ -35,6 +36,9 @@ struct Cli {
     /// Say more on stderr; twice for debugging
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
+    /// Fetch no model from the Hugging Face hub: what is in the cache must do [env: HF_HUB_OFFLINE=1]
+    #[arg(long, global = true)]
+    offline: bool,
 }
 
 #[derive(Subcommand)]
@@ -59,6 +63,9 @@ const INTERRUPTED: u8 = 130;
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(cli.verbose);
+    if cli.offline {
+        hub::stay_offline();
+    }
     let result = match cli.command {
         Command::Generate(args) => generate::run(&args),
         Command::Chat(args) => chat::run(&args),
@@ -72,7 +79,7 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         eprintln!("error: {error:#}");
-        ExitCode::FAILURE
+        if hub::was_interrupted(&error) { ExitCode::from(INTERRUPTED) } else { ExitCode::FAILURE }
     })
 }
 

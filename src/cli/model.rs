@@ -1,37 +1,24 @@
 //! Opens a checkpoint, or the demo in the binary, and makes a world of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bevy_ecs::prelude::*;
 #[cfg(feature = "demo")]
 use bytes::Bytes;
-use loquent::checkpoint::{HubName, hub_cache};
 use loquent::cpu::{Numerics, read_bandwidth};
 use loquent::prelude::*;
 use loquent::world::model::Unavailable;
 use loquent::world::storage::{MapTensors, Mapped, Shapes};
 
-use super::progress;
+use super::{hub, progress};
 
 #[cfg(feature = "demo")]
 static DEMO: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/assets/demo-q4");
 
-/// Where the model is that was named: there, or in the hub's cache.
-pub(super) fn locate(named: &Path) -> anyhow::Result<PathBuf> {
-    let name = named.to_str().filter(|_| !named.exists()).and_then(HubName::parse);
-    let (Some(name), Some(cache)) = (name, hub_cache()) else { return Ok(named.into()) };
-    if let Some(found) = name.find(&cache)? {
-        tracing::debug!("{name} is {}", found.display());
-        return Ok(found);
-    }
-    let (named, cache) = (named.display(), cache.display());
-    anyhow::bail!("{named}: no such file or directory, and none in {cache}: `hf download {name}` brings it there")
-}
-
 /// Opens the checkpoint that was named, or the demo where none is.
 pub(super) fn open(named: Option<&Path>) -> anyhow::Result<Checkpoint> {
     match named {
-        Some(named) => Ok(Checkpoint::open(&locate(named)?)?),
+        Some(named) => Ok(Checkpoint::open(&hub::locate(named)?)?),
         #[cfg(feature = "demo")]
         None => {
             let name = |file: &include_dir::File<'static>| file.path().to_str().expect("names in ASCII");

@@ -30,6 +30,11 @@ pub(super) fn prompt(read: usize, tokens: usize) -> ProgressBar {
     bar(tokens as u64, "reading the prompt {bar:30} {pos}/{len}, {eta} left")
 }
 
+/// A bar of bytes, whose length is not known yet.
+pub(super) fn bytes(message: String) -> ProgressBar {
+    bar(0, "{msg} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left").with_message(message)
+}
+
 /// Runs `work` on so many threads, or on one for each core, under a bar. It tells how many bytes of how many it has done,
 /// and is told whether to go on.
 pub(super) fn over_bytes<T: Send>(
@@ -40,7 +45,7 @@ pub(super) fn over_bytes<T: Send>(
     let threads = threads.map_or(0, usize::from);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.with_context(|| format!("cannot start {threads} threads"))?;
-    let bar = bar(0, "{msg} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left").with_message(message);
+    let bar = bytes(message);
     let tell = |done, total| {
         bar.set_length(total);
         bar.set_position(done);

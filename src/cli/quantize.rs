@@ -10,11 +10,11 @@ use loquent::convert::{self, Conversion, ConvertError, ConvertOptions, ConvertRe
 use loquent::quant::{Deviation, Encoding, Search};
 use serde_json::{Value, json};
 
-use super::{interrupt, model, progress};
+use super::{hub, interrupt, progress};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The checkpoint's directory, a GGUF file, or a model in the hub's cache
+    /// The checkpoint's directory, a GGUF file, or a model on the Hugging Face hub, OWNER/NAME[:QUANT][@REVISION]
     #[arg(value_name = "SRC")]
     source: PathBuf,
     /// The directory to make
@@ -76,7 +76,7 @@ enum Codes {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     interrupt::watch()?;
     let begin = Instant::now();
-    let conversion = Conversion::plan(&model::locate(&args.source)?, &args.destination, options(args))?;
+    let conversion = Conversion::plan(&hub::locate(&args.source)?, &args.destination, options(args))?;
     let report = if args.dry_run { Some(conversion.report()) } else { run_under_bar(conversion, args.threads)? };
     let Some(report) = report else { return Ok(ExitCode::from(super::INTERRUPTED)) };
     let seconds = begin.elapsed().as_secs_f64();

@@ -6,20 +6,7 @@ use std::path::{Path, PathBuf};
 use super::config;
 use super::error::ConvertError;
 use super::files;
-use crate::checkpoint::{CheckpointError, open_regular, texts_in_gguf};
-
-/// What goes beside the tensors as it is; only the first must be there.
-const COPIED: [&str; 9] = [
-    files::CONFIG,
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-];
+use crate::checkpoint::{CheckpointError, TEXTS, open_regular, texts_in_gguf};
 
 /// Where those are.
 pub(super) enum Texts {
@@ -34,7 +21,7 @@ pub(super) type Beside = (Vec<(&'static str, PathBuf)>, Vec<(&'static str, Strin
 
 impl Texts {
     pub(super) fn of(source: &Path) -> Result<Self, CheckpointError> {
-        Ok(texts_in_gguf(source, &COPIED)?.map_or_else(|| Self::Files(source.into()), Self::Written))
+        Ok(texts_in_gguf(source, &TEXTS)?.map_or_else(|| Self::Files(source.into()), Self::Written))
     }
 
     /// The configuration with a head of its own, and the seed of a rotation.
@@ -57,7 +44,7 @@ impl Texts {
         let mut copied = Vec::new();
         match self {
             Self::Files(directory) => {
-                for file in COPIED.into_iter().filter(|copied| written.iter().all(|(written, _)| written != copied)) {
+                for file in TEXTS.into_iter().filter(|copied| written.iter().all(|(written, _)| written != copied)) {
                     let path = directory.join(file);
                     if open_regular(&path)?.is_some() {
                         copied.push((file, path));

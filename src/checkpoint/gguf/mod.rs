@@ -34,7 +34,7 @@ use keys::Keys;
 use metadata::Metadata;
 pub(super) use order::Transposed;
 use parts::Parts;
-pub(super) use parts::is_later_part;
+pub(super) use parts::{is_later_part, names_of_parts};
 use tensors::Info;
 use tokenizer::Vocabulary;
 

@@ -132,6 +132,14 @@ pub(in crate::checkpoint) fn is_later_part(name: &str) -> bool {
     SplitName::of(name).is_some_and(|split| split.index > 1)
 }
 
+/// The names of all parts of the model that a file of this name is one of: its own, if it is the only one.
+pub(in crate::checkpoint) fn names_of_parts(name: &str) -> Vec<String> {
+    match SplitName::of(name) {
+        Some(split) => (1..=split.count).map(|number| split.name(number)).collect(),
+        None => vec![name.to_owned()],
+    }
+}
+
 /// The name of a part: `STEM-00001-of-00003.gguf`.
 #[derive(Debug, PartialEq, Eq)]
 struct SplitName<'a> {
@@ -177,6 +185,8 @@ mod tests {
             "a-+0001-of-00003.gguf",
         ] {
             assert_eq!(SplitName::of(other), None, "{other}");
+            assert_eq!(names_of_parts(other), [other]);
         }
+        assert_eq!(names_of_parts("a-00002-of-00002.gguf"), ["a-00001-of-00002.gguf", "a-00002-of-00002.gguf"]);
     }
 }

@@ -31,7 +31,7 @@ use voice::{Form, Voice};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A checkpoint's directory, a GGUF file, or a model in the hub's cache, OWNER/NAME[:QUANT] [default: the demo in the binary]
+    /// A checkpoint's directory, a GGUF file, or a model on the Hugging Face hub, OWNER/NAME[:QUANT][@REVISION] [default: the demo in the binary]
     #[arg(short, long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// A system message to begin with

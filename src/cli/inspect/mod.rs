@@ -15,11 +15,11 @@ use loquent::cpu::{Footprint, Numerics};
 use loquent::inspect::{InspectError, InspectOptions, InspectReport, InspectedTensor, Inspection, Statistics, picture};
 
 use super::output::PendingFile;
-use super::{interrupt, model, progress};
+use super::{hub, interrupt, progress};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The checkpoint's directory, converted or not, a GGUF file, or a model in the hub's cache
+    /// The checkpoint's directory, converted or not, a GGUF file, or a model on the Hugging Face hub, OWNER/NAME[:QUANT][@REVISION]
     #[arg(value_name = "DIR")]
     directory: PathBuf,
     /// Predict the memory for a sequence of N tokens [default: 4096, or the model's most if that is less]
@@ -59,8 +59,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     const CONTEXT: usize = 4096;
     interrupt::watch()?;
     let begin = Instant::now();
-    let directory = model::locate(&args.directory)?;
-    let compare = args.compare.as_deref().map(model::locate).transpose()?;
+    let directory = hub::locate(&args.directory)?;
+    let compare = args.compare.as_deref().map(hub::locate).transpose()?;
     let inspection = Inspection::plan(&directory)?;
     let other = compare.as_deref().map(Inspection::plan).transpose()?;
     let context = match (args.context, inspection.config().map(|config| config.max_position_embeddings)) {

@@ -4,14 +4,33 @@
 
 #![forbid(unsafe_code)]
 
+mod choice;
+#[cfg(feature = "hub")]
+mod download;
+#[cfg(feature = "hub")]
+mod error;
+#[cfg(feature = "hub")]
+mod fetch;
+#[cfg(feature = "hub")]
+mod listing;
+mod needed;
+#[cfg(feature = "hub")]
+mod repository;
+#[cfg(feature = "hub")]
+mod server;
+
 use std::env;
 use std::fmt;
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use super::directory::CONFIG;
+use choice::{Choice, NoChoice};
+#[cfg(feature = "hub")]
+pub use error::HubError;
+#[cfg(feature = "hub")]
+pub use fetch::Fetching;
+pub(crate) use needed::TEXTS;
+
 use super::error::{CheckpointError, Excerpt};
-use super::gguf;
 use super::source::{Source, is_plain_name};
 
 /// `OWNER/NAME[:FILE or QUANT][@REVISION]`.
@@ -26,8 +45,6 @@ pub struct HubName {
 
 /// What is meant where no revision is named.
 const MAIN: &str = "main";
-/// What llama.cpp takes where a repository has several files and none is named.
-const USUAL_QUANT: &str = "Q4_K_M";
 
 impl HubName {
     /// Reads a name; `None` if it is not of this form.
@@ -62,20 +79,47 @@ impl HubName {
     /// # Errors
     /// If the file that is named is not there, or several might be meant, or a reference leads nowhere.
     pub fn find(&self, cache: &Path) -> Result<Option<PathBuf>, CheckpointError> {
-        let repository = cache.join(format!("models--{}--{}", self.owner, self.name));
-        let snapshots = repository.join("snapshots");
-        let snapshot = if snapshots.join(&self.revision).is_dir() {
-            snapshots.join(&self.revision)
-        } else {
-            match self.referenced(&repository)? {
-                Some(commit) => snapshots.join(commit),
-                None => return Ok(None),
-            }
-        };
-        if !snapshot.is_dir() {
+        let Some(snapshot) = self.snapshot(cache)? else { return Ok(None) };
+        match self.choose_in(&snapshot) {
+            Ok(Choice::Folder) => Ok(Some(snapshot)),
+            Ok(Choice::File(file)) => Ok(Some(snapshot.join(file))),
+            Err(NoChoice { expected, found }) => Err(CheckpointError::file(&snapshot, expected, found)),
+        }
+    }
+
+    /// The same, if every file is there that the model consists of: one that other programs have fetched in part, or that an
+    /// interrupted download has left, is none.
+    ///
+    /// # Errors
+    /// If what says which files those are cannot be read.
+    pub fn find_whole(&self, cache: &Path) -> Result<Option<PathBuf>, CheckpointError> {
+        let Some(snapshot) = self.snapshot(cache)? else { return Ok(None) };
+        let Ok(choice) = self.choose_in(&snapshot) else { return Ok(None) };
+        let missing = needed::missing(&snapshot, &choice)?;
+        if let [first, ..] = &missing[..] {
+            tracing::debug!("{} has no {first}", snapshot.display());
             return Ok(None);
         }
-        self.choose(snapshot).map(Some)
+        Ok(Some(match choice {
+            Choice::Folder => snapshot,
+            Choice::File(file) => snapshot.join(file),
+        }))
+    }
+
+    /// The folder of the revision, if it is there.
+    fn snapshot(&self, cache: &Path) -> Result<Option<PathBuf>, CheckpointError> {
+        let repository = cache.join(self.folder());
+        let snapshots = repository.join("snapshots");
+        if snapshots.join(&self.revision).is_dir() {
+            return Ok(Some(snapshots.join(&self.revision)));
+        }
+        let snapshot = self.referenced(&repository)?.map(|commit| snapshots.join(commit));
+        Ok(snapshot.filter(|snapshot| snapshot.is_dir()))
+    }
+
+    /// What the repository's folder is called in a cache.
+    fn folder(&self) -> String {
+        format!("models--{}--{}", self.owner, self.name)
     }
 
     /// What the revision stands for.
@@ -91,45 +135,6 @@ impl HubName {
         let file = references.join(&self.revision);
         Err(CheckpointError::file(&file, "the name of a commit", Excerpt(commit).to_string()))
     }
-
-    /// What of the folder is meant.
-    fn choose(&self, snapshot: PathBuf) -> Result<PathBuf, CheckpointError> {
-        if let Some(wanted) = &self.wanted
-            && snapshot.join(wanted).is_file()
-        {
-            return Ok(snapshot.join(wanted));
-        }
-        if self.wanted.is_none() && snapshot.join(CONFIG).exists() {
-            return Ok(snapshot);
-        }
-        let files = gguf_files(&snapshot);
-        let of_quant = |quant: &str| -> Vec<&PathBuf> {
-            let has = |file: &&PathBuf| {
-                let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                name.split(['-', '.']).any(|part| part.eq_ignore_ascii_case(quant))
-            };
-            files.iter().filter(has).collect()
-        };
-        let meant = match &self.wanted {
-            Some(quant) => of_quant(quant),
-            None if files.len() == 1 => files.iter().collect(),
-            None => of_quant(USUAL_QUANT),
-        };
-        if let [only] = meant[..] {
-            return Ok(only.clone());
-        }
-        let expected = match &self.wanted {
-            Some(wanted) => format!("one file named {wanted}, or one GGUF file with {wanted} in its name"),
-            None => format!("{CONFIG}, or one GGUF file: name one, as in {self}:{USUAL_QUANT}"),
-        };
-        let names: Vec<_> =
-            files.iter().filter_map(|file| file.strip_prefix(&snapshot).ok()).map(Path::display).collect();
-        let found = match &names[..] {
-            [] => "none".to_owned(),
-            names => names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-        };
-        Err(CheckpointError::file(&snapshot, expected, found))
-    }
 }
 
 impl fmt::Display for HubName {
@@ -144,34 +149,29 @@ fn is_inside(path: &str) -> bool {
     !path.is_empty() && Path::new(path).components().all(stays)
 }
 
-/// The GGUF files of models in a folder and in those in it, of split ones the first: neither a tower that sees nor a head by
-/// itself.
-fn gguf_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let folders = entries(folder).filter(|path| path.is_dir());
-    let files = entries(folder).chain(folders.flat_map(|folder| entries(&folder)));
-    let is_model = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        let is_gguf = Path::new(&name).extension().is_some_and(|extension| extension == gguf::EXTENSION);
-        is_gguf && !gguf::is_later_part(&name) && !name.starts_with("mmproj") && !name.starts_with("mtp-")
-    };
-    let mut files: Vec<_> = files.filter(is_model).collect();
-    files.sort_unstable();
-    files
-}
-
 /// Where the hub's programs keep what they have downloaded, by the variables that they go by: `HF_HUB_CACHE`, else `hub` in
 /// `HF_HOME`, else in `huggingface` in the user's cache. `None` where there is none of all that.
 #[must_use]
 pub fn hub_cache() -> Option<PathBuf> {
-    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("HF_HUB_CACHE").or_else(|| Some(hub_home()?.join("hub")))
+}
+
+/// Where the hub's programs keep what is theirs.
+fn hub_home() -> Option<PathBuf> {
     let home = || set("HOME").or_else(|| set("USERPROFILE"));
     let own = || set("XDG_CACHE_HOME").or_else(|| Some(home()?.join(".cache"))).map(|cache| cache.join("huggingface"));
-    set("HF_HUB_CACHE").or_else(|| Some(set("HF_HOME").or_else(own)?.join("hub")))
+    set("HF_HOME").or_else(own)
+}
+
+/// A variable of the environment that is not empty.
+fn set(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// A cache with a repository of these files.

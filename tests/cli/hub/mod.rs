@@ -1,5 +1,16 @@
 //! Models by the names that they have on the hub.
 
+#[cfg(feature = "hub")]
+mod answers;
+#[cfg(feature = "hub")]
+mod cuts;
+#[cfg(feature = "hub")]
+mod fetch;
+#[cfg(feature = "hub")]
+mod server;
+#[cfg(feature = "hub")]
+mod stand_in;
+
 use std::fs;
 use std::path::Path;
 

@@ -10,6 +10,7 @@ use loquent::world::delta_net::DeltaNet;
 use loquent::world::layer::LayerNorms;
 use loquent::world::mlp::Mlp;
 use loquent::world::model::Model;
+use loquent::world::moe::Moe;
 
 use crate::inspect;
 use crate::support::{fixtures, run, some_prompt, spawn, vocab_size, world};
@@ -24,6 +25,8 @@ impl Held {
             match matrix {
                 Matrix::Stored(tensor) => self.0[0] += tensor.bytes().len(),
                 Matrix::Packed { panels, .. } => self.0[1] += size_of_val(&**panels),
+                // They take it once all of them have been read.
+                Matrix::Lazy(_) => self.0[1] += matrix.weights().size(),
             }
         }
     }
@@ -38,8 +41,16 @@ impl Held {
             held.matrices([&model.embed_tokens].into_iter().chain(&model.lm_head));
             held.vectors([&model.norm]);
         }
-        for (mlp, norms) in world.query::<(&Mlp<Cpu>, &LayerNorms<Cpu>)>().iter(world) {
-            held.matrices([&mlp.gate_proj, &mlp.up_proj, &mlp.down_proj]);
+        for mlp in world.query::<&Mlp<Cpu>>().iter(world) {
+            held.matrices(matrices_of(mlp));
+        }
+        for moe in world.query::<&Moe<Cpu>>().iter(world) {
+            held.matrices([&moe.gate].into_iter().chain(moe.experts.iter().flat_map(matrices_of)));
+            held.matrices(
+                moe.shared.iter().flat_map(|shared| matrices_of(&shared.mlp).into_iter().chain([&shared.gate])),
+            );
+        }
+        for norms in world.query::<&LayerNorms<Cpu>>().iter(world) {
             held.vectors([&norms.input_layernorm, &norms.post_attention_layernorm]);
         }
         for attention in world.query::<&Attention<Cpu>>().iter(world) {
@@ -52,6 +63,10 @@ impl Held {
         }
         held.0.map(|bytes| bytes as u64)
     }
+}
+
+fn matrices_of(mlp: &Mlp<Cpu>) -> [&Matrix; 3] {
+    [&mlp.gate_proj, &mlp.up_proj, &mlp.down_proj]
 }
 
 /// What all sequences remember: keys and values, and states.

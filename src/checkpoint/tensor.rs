@@ -83,6 +83,13 @@ impl ElementType {
         self == Self::Q4 || shape.last().copied().unwrap_or(1).is_multiple_of(self.block_len())
     }
 
+    /// What a tensor is stored as in files of this type. Vectors are in half precision beside blocks, and so are matrices
+    /// that cannot be stored in these, as converters have it.
+    #[must_use]
+    pub fn of_tensor(self, shape: &[usize], is_matrix: bool) -> Self {
+        if self.block_len() == 1 || (is_matrix && self.can_store(shape)) { self } else { Self::F16 }
+    }
+
     /// The blocks that `bytes` are, if they are blocks. Panics if they are not aligned, or not whole blocks.
     pub(crate) fn blocks(self, bytes: &[u8]) -> Option<Blocks<'_>> {
         Some(match self {

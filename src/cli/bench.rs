@@ -7,12 +7,11 @@ use std::time::Instant;
 
 use anyhow::bail;
 use bevy_ecs::prelude::*;
-use clap::ValueEnum;
-use loquent::checkpoint::ElementType;
 use loquent::prelude::*;
 use loquent::schedule::profile::{Profile, tables};
 use serde_json::json;
 
+use super::dtype::Dtype;
 use super::others::Ticks;
 use super::random::RandomWeights;
 use super::{interrupt, model, progress};
@@ -58,26 +57,6 @@ pub(super) struct Args {
     /// Print what every system cost
     #[arg(long)]
     profile: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Dtype {
-    Bf16,
-    F16,
-    F32,
-    Q4,
-    #[value(name = "q8_0")]
-    Q8_0,
-    #[value(name = "q4_0")]
-    Q4_0,
-    #[value(name = "q4_1")]
-    Q4_1,
-    #[value(name = "q4_k")]
-    Q4K,
-    #[value(name = "q5_k")]
-    Q5K,
-    #[value(name = "q6_k")]
-    Q6K,
 }
 
 /// Read in each measurement of the bandwidth: more than last-level caches hold, twice over.
@@ -133,18 +112,7 @@ impl Args {
         let (name, config, loaded) = if let Some(file) = &self.config {
             let config = ModelConfig::read(file)?;
             self.check_context(&config)?;
-            let element = match self.dtype {
-                Dtype::Bf16 => ElementType::Bf16,
-                Dtype::F16 => ElementType::F16,
-                Dtype::F32 => ElementType::F32,
-                Dtype::Q4 => ElementType::Q4,
-                Dtype::Q8_0 => ElementType::Q8_0,
-                Dtype::Q4_0 => ElementType::Q4_0,
-                Dtype::Q4_1 => ElementType::Q4_1,
-                Dtype::Q4K => ElementType::Q4K,
-                Dtype::Q5K => ElementType::Q5K,
-                Dtype::Q6K => ElementType::Q6K,
-            };
+            let element = self.dtype.element();
             let loaded = model::load_tensors(&config, &mut RandomWeights { element }, options)?;
             (format!("{}, random {element}", file.display()), config, loaded)
         } else {

@@ -28,11 +28,10 @@ const HALF_WIDTH: f32 = 0.0346;
 const RUN: usize = 1 << 16;
 
 impl RandomWeights {
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, TooLarge> {
+    fn tensor(&self, name: &str, shape: &[usize], is_matrix: bool) -> Result<Tensor, TooLarge> {
         let too_large = || TooLarge { name: name.to_owned(), shape: shape.to_vec() };
         let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size)).ok_or_else(too_large)?;
-        // As converters do where rows are not whole blocks.
-        let element = if self.element.can_store(shape) { self.element } else { ElementType::F16 };
+        let element = self.element.of_tensor(shape, is_matrix);
         let bytes = match element {
             ElementType::F32 => fill(count, |weight| weight),
             ElementType::F16 => fill(count, f16::from_f32),
@@ -121,12 +120,10 @@ impl MapTensors<Shapes, Mapped> for RandomWeights {
     type Error = TooLarge;
 
     fn matrix(&mut self, name: &str, matrix: &Shape<MatrixRole>) -> Result<Tensor, TooLarge> {
-        self.tensor(name, &matrix.dims)
+        self.tensor(name, &matrix.dims, true)
     }
 
     fn vector(&mut self, name: &str, vector: &Shape<VectorRole>) -> Result<StoredVector, TooLarge> {
-        // As a converted checkpoint keeps them.
-        let element = if self.element.block_len() > 1 { ElementType::F16 } else { self.element };
-        Ok(StoredVector { tensor: Self { element }.tensor(name, &vector.dims)?, role: vector.role })
+        Ok(StoredVector { tensor: self.tensor(name, &vector.dims, false)?, role: vector.role })
     }
 }

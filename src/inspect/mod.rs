@@ -19,6 +19,8 @@
 //! }
 //! # Ok::<(), loquent::inspect::InspectError>(())
 //! ```
+//!
+//! An [`Outline`] predicts what a model would take of which there is a configuration alone.
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +29,7 @@ mod error;
 mod histogram;
 mod input;
 mod options;
+mod outline;
 mod pass;
 mod picture;
 mod plan;
@@ -36,6 +39,7 @@ mod statistics;
 pub use error::InspectError;
 pub use histogram::Histogram;
 pub use options::InspectOptions;
+pub use outline::Outline;
 pub use pass::InspectProgress;
 pub use picture::picture;
 pub use plan::Inspection;

@@ -110,8 +110,19 @@ fn a_divisor_may_be_given_for_each_frequency() {
 fn published_shapes_have_as_many_parameters_as_are_published() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/configs");
     for (file, layers, parameters) in [
+        ("qwen3.5-0.8b.json", 24, 752_393_024),
+        ("qwen3.5-2b.json", 24, 1_881_825_088),
+        ("qwen3.5-4b.json", 32, 4_205_751_296),
+        ("qwen3.5-9b.json", 32, 8_953_803_264),
+        ("qwen3.5-27b.json", 64, 26_895_998_464),
         ("qwen3-0.6b.json", 28, 596_049_920),
+        ("qwen3-1.7b.json", 28, 1_720_574_976),
+        ("qwen3-4b.json", 36, 4_022_468_096),
+        ("qwen3-8b.json", 36, 8_190_735_360),
+        ("qwen3-14b.json", 40, 14_768_307_200),
+        ("qwen3-32b.json", 64, 32_762_123_264),
         ("llama-3.2-1b.json", 16, 1_235_814_400),
+        ("llama-3.2-3b.json", 28, 3_212_749_824),
         ("smollm2-135m.json", 30, 134_515_008),
     ] {
         let config = ModelConfig::read(&folder.join(file)).unwrap();

@@ -1,7 +1,8 @@
 //! The program takes a GGUF file wherever it takes a directory.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -57,6 +58,42 @@ fn it_measures_the_same_perplexity() {
         done["perplexity"].as_f64().unwrap()
     };
     assert_eq!(measure(&fixture()), measure(&gguf));
+}
+
+/// Two turns, the second of which has the first in mind.
+#[test]
+fn it_has_the_same_conversation() {
+    let (_folder, gguf) = model();
+    let chat = |path: &Path| {
+        let args = ["chat", "-m", path.to_str().unwrap(), "--exact", "--temp", "0", "-n", "12", "--json"];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loquent"));
+        command.args(args).args(["--backend", "cpu"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"Name a colour.\nAnd another?\n").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let text = |line: &str| serde_json::from_str::<Value>(line).unwrap()["text"].as_str().unwrap().to_owned();
+        lines.lines().map(text).collect::<Vec<_>>()
+    };
+    let expected = chat(&fixture());
+    assert_eq!(expected.len(), 2);
+    assert_eq!(chat(&gguf), expected);
+}
+
+#[test]
+fn it_measures_the_speed_of_as_many_weights() {
+    let (_folder, gguf) = model();
+    let bench = |path: &Path| {
+        let args = ["bench", "-m", path.to_str().unwrap(), "-p", "4", "-n", "2", "-r", "1", "--json"];
+        let report = succeed(&[&args[..], &["--backend", "cpu"]].concat());
+        let done: Value = serde_json::from_str(report.lines().last().unwrap()).unwrap();
+        assert!(done["decode_tokens_per_second"].as_f64().unwrap() > 0.0, "{done}");
+        done["weight_bytes_per_token"].as_u64().unwrap()
+    };
+    let (expected, found) = (bench(&fixture()), bench(&gguf));
+    // Vectors are in single precision in the file, and a few in a hundred.
+    assert!((expected..expected + expected / 20).contains(&found), "{found} for {expected}");
 }
 
 #[test]

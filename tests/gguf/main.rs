@@ -1,5 +1,6 @@
 //! GGUF files: what is in them is what was published, and whatever is wrong with one is said.
 
+mod any_text;
 #[cfg(feature = "cli")]
 mod command;
 mod equality;

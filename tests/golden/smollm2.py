@@ -6,8 +6,13 @@
 
 It takes the blocks for the numbers that they stand for, and computes in f32 on the CPU. Each prompt is a user's message;
 `ids` are those of the conversation as the template in the file writes it, `tokens` the 48 likeliest ones after it, end
-tokens or not, and `lead` is by how much the least clear of them led the runner-up. Prompts have no digits: transformers
-splits those otherwise than the makers' own tokenizer does where it has nothing but a GGUF file.
+tokens or not, and `lead` is by how much the least clear of them led the runner-up.
+
+`perplexity` is about smollm2.txt, read in windows as in https://huggingface.co/docs/transformers/perplexity: `ids` are the
+text's, `tokens` how many of them are scored, and `nll` is the mean of their negative log-likelihoods, which are taken in f64.
+
+Neither prompts nor the text have digits: transformers splits those otherwise than the makers' own tokenizer does where it
+has nothing but a GGUF file.
 """
 import hashlib
 import json
@@ -18,6 +23,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 NEW_TOKENS = 48
+WINDOW, STRIDE = 512, 256
+HERE = Path(__file__).parent
 PROMPTS = [
     "Why is the sky blue?",
     "Name three colours of the rainbow.",
@@ -28,6 +35,23 @@ PROMPTS = [
     "Explain to a child, in one sentence, what a computer is.",
     "Ünïcödé — 你好, Привет! What languages are these?",
 ]
+
+
+def perplexity(model, ids):
+    """Every token counts once, in the first window that reaches it; the first of all, which nothing predicts, not at all."""
+    nll, seen = [], 1
+    for begin in range(0, len(ids), STRIDE):
+        end = min(begin + WINDOW, len(ids))
+        with torch.no_grad():
+            logits = model(torch.tensor([ids[begin:end]])).logits[0].double()
+        rows = torch.log_softmax(logits[seen - begin - 1:end - begin - 1], dim=-1)
+        nll.append(-rows.gather(1, torch.tensor(ids[seen:end])[:, None])[:, 0])
+        seen = end
+        if end == len(ids):
+            break
+    nll = torch.cat(nll)
+    print(f"perplexity {nll.mean().exp().item():.6f} of {len(nll)} tokens", file=sys.stderr)
+    return dict(window=WINDOW, stride=STRIDE, tokens=len(nll), nll=nll.mean().item(), ids=ids)
 
 
 def main():
@@ -49,10 +73,12 @@ def main():
                 cache, given = out.past_key_values, best.indices[:1].view(1, 1)
         rows.append(dict(prompt=prompt, text=text, ids=ids, tokens=tokens, lead=round(lead, 4)))
         print(f"{lead:.3f} {tokenizer.decode(tokens)!r}", file=sys.stderr)
+    ids = tokenizer((HERE / "smollm2.txt").read_text(), add_special_tokens=False).input_ids
+    found = json.dumps(perplexity(model, ids))
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     lines = ",\n".join(f"    {json.dumps(row)}" for row in rows)
-    document = f'{{\n  "file": {json.dumps(path.name)},\n  "sha256": "{sha256}",\n  "chats": [\n{lines}\n  ]\n}}\n'
-    Path(__file__).with_name("smollm2.json").write_text(document)
+    document = f'{{\n  "file": {json.dumps(path.name)},\n  "sha256": "{sha256}",\n  "chats": [\n{lines}\n  ],\n  "perplexity": {found}\n}}\n'
+    (HERE / "smollm2.json").write_text(document)
 
 
 main()

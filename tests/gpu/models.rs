@@ -11,7 +11,7 @@ use loquent::world::sequence::HostLogits;
 
 use crate::device::context;
 use crate::support::{
-    demo_in_four_bits, exact_world, fixtures, golden, make_strict, run, some_prompt, spawn, take, vocab_size,
+    self, demo_in_four_bits, exact_world, fixtures, golden, make_strict, run, some_prompt, spawn, take, vocab_size,
 };
 
 pub fn gpu_world(checkpoint: &Path, context: &GpuContext) -> World {
@@ -68,11 +68,25 @@ fn four_bits_compute_what_the_exact_path_of_the_cpu_does() {
     let vocab_size = vocab_size(&mut on_gpu);
     for length in [1, 5, 17, 70, 300] {
         let prompt = some_prompt(length, vocab_size);
-        let difference = largest_difference(
-            &logits(&mut on_gpu, &prompt),
-            &crate::support::logits(&mut on_cpu, &prompt, Budget::Step),
-        );
+        let difference =
+            largest_difference(&logits(&mut on_gpu, &prompt), &support::logits(&mut on_cpu, &prompt, Budget::Step));
         assert!(difference < 1e-3, "after {length} tokens: {difference}");
-        assert_eq!(generate(&mut on_gpu, &prompt, 48), crate::support::generate(&mut on_cpu, &prompt, 48));
+        assert_eq!(generate(&mut on_gpu, &prompt, 48), support::generate(&mut on_cpu, &prompt, 48));
+    }
+}
+
+/// Delta nets and attention in blocks of each type of 32 weights, with the orders of a converter to put back.
+#[test]
+fn a_gguf_file_computes_what_the_exact_path_of_the_cpu_does() {
+    let Some(context) = context() else { return };
+    let checkpoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gguf/three-heads/model.gguf");
+    let (mut on_gpu, mut on_cpu) = (gpu_world(&checkpoint, &context), exact_world(&checkpoint));
+    let vocab_size = vocab_size(&mut on_gpu);
+    for length in [1, 5, 17, 40] {
+        let prompt = some_prompt(length, vocab_size);
+        let expected = support::logits(&mut on_cpu, &prompt, Budget::Step);
+        let difference = largest_difference(&logits(&mut on_gpu, &prompt), &expected);
+        assert!(difference < 1e-3, "after {length} tokens: {difference}");
+        assert_eq!(generate(&mut on_gpu, &prompt, 16), support::generate(&mut on_cpu, &prompt, 16));
     }
 }

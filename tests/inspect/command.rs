@@ -211,8 +211,11 @@ fn errors_go_to_stderr_and_end_with_their_code() {
     let message = failure(&tiny.file("absent"), &["--json"], 1);
     assert!(message.starts_with("error: ") && message.contains("absent: cannot open: "), "{message}");
     assert_eq!(message.matches("os error").count(), 1, "the cause is said once: {message}");
-    let message = failure(&tiny.file("config.json"), &[], 1);
-    assert!(message.contains("config.json: expected a checkpoint's directory or a GGUF file, found"), "{message}");
+    let message = failure(&tiny.file("model.safetensors"), &[], 1);
+    assert!(
+        message.contains("model.safetensors: expected a checkpoint's directory or a GGUF file, found"),
+        "{message}"
+    );
     let message = failure(tiny.path(), &["--context", "65"], 1);
     assert!(message.contains("--context: expected at most 64, the max_position_embeddings of"), "{message}");
     assert!(message.ends_with("config.json, found 65\n"), "{message}");

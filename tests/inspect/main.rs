@@ -12,6 +12,7 @@ mod command;
 mod faults;
 mod figures;
 mod footprint;
+mod outline;
 
 use std::ops::ControlFlow;
 use std::path::Path;

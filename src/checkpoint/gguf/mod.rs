@@ -56,6 +56,8 @@ pub(super) fn other_kind(bytes: &[u8]) -> Option<String> {
 pub(super) struct Gguf {
     files: Vec<PathBuf>,
     metadata: Metadata,
+    /// `None` where the file has none, or one that had to be told of.
+    vocabulary: Option<Vocabulary>,
     family: Family,
     infos: Vec<Info>,
     unread: BTreeSet<String>,
@@ -76,7 +78,14 @@ impl Gguf {
     pub(super) fn open(directory: Source<'_>, name: &str, faults: Faults<'_>) -> Result<Self, CheckpointError> {
         let Parts { files, metadata, infos, unread, is_partial } = Parts::read(directory, name, faults)?;
         let family = keys::family(&metadata)?;
-        let gguf = Self { files, metadata, family, infos, unread, is_partial };
+        let vocabulary = match Vocabulary::read(&metadata) {
+            Ok(vocabulary) => vocabulary,
+            Err(fault) => {
+                faults(fault)?;
+                None
+            }
+        };
+        let gguf = Self { files, metadata, vocabulary, family, infos, unread, is_partial };
         keys::refuse_head_alone(gguf.keys(), &gguf.infos)?;
         Ok(gguf)
     }
@@ -102,21 +111,13 @@ impl Gguf {
     /// What the makers of the model would have published under this name; `None` for what they would not have.
     pub(super) fn text(&self, file: &str) -> Result<Option<String>, CheckpointError> {
         match file {
-            "config.json" => {
-                let ends =
-                    Vocabulary::read(&self.metadata)?.map_or(Ok(Vec::new()), |vocabulary| vocabulary.end_tokens())?;
-                config::text(self.keys(), &self.infos, &ends).map(Some)
-            }
-            "generation_config.json" => {
-                let Some(vocabulary) = Vocabulary::read(&self.metadata)? else { return Ok(None) };
-                let ends = vocabulary.end_tokens()?;
-                let config = Map::from_iter([("eos_token_id".to_owned(), Value::from(ends))]);
+            "config.json" => config::text(self.keys(), &self.infos, &self.end_tokens()?).map(Some),
+            "generation_config.json" if self.vocabulary.is_some() => {
+                let config = Map::from_iter([("eos_token_id".to_owned(), Value::from(self.end_tokens()?))]);
                 Ok(Some(format!("{:#}\n", Value::Object(config))))
             }
-            "tokenizer.json" => Vocabulary::read(&self.metadata)?.map(|vocabulary| vocabulary.text()).transpose(),
-            "tokenizer_config.json" => {
-                Vocabulary::read(&self.metadata)?.map(|vocabulary| vocabulary.config()).transpose()
-            }
+            "tokenizer.json" => self.vocabulary.as_ref().map(Vocabulary::text).transpose(),
+            "tokenizer_config.json" => self.vocabulary.as_ref().map(Vocabulary::config).transpose(),
             "chat_template.jinja" => {
                 let template = self.metadata.text(TEMPLATE)?.filter(|template| !template.is_empty());
                 Ok(template.map(str::to_owned))
@@ -142,6 +143,10 @@ impl Gguf {
         }
         let unread = self.unread.iter().map(|name| published(name).unwrap_or_else(|| name.clone())).collect();
         Ok(Tensors { tensors, unread, is_partial: self.is_partial })
+    }
+
+    fn end_tokens(&self) -> Result<Vec<u32>, CheckpointError> {
+        self.vocabulary.as_ref().map_or(Ok(Vec::new()), Vocabulary::end_tokens)
     }
 
     fn keys(&self) -> Keys<'_> {

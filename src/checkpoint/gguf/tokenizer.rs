@@ -36,15 +36,16 @@ enum TokenType {
 }
 
 /// A vocabulary whose parts are known to fit each other.
-pub(super) struct Vocabulary<'a> {
-    metadata: &'a Metadata,
-    tokens: Vec<&'a str>,
+#[derive(Clone, Debug)]
+pub(super) struct Vocabulary {
+    metadata: Metadata,
+    tokens: Vec<String>,
     types: Vec<TokenType>,
 }
 
-impl<'a> Vocabulary<'a> {
+impl Vocabulary {
     /// `None` where the file has none.
-    pub(super) fn read(metadata: &'a Metadata) -> Result<Option<Self>, CheckpointError> {
+    pub(super) fn read(metadata: &Metadata) -> Result<Option<Self>, CheckpointError> {
         match metadata.text(MODEL)? {
             None if !metadata.has(TOKENS) => return Ok(None),
             Some("none" | "no_vocab") => return Ok(None),
@@ -53,14 +54,15 @@ impl<'a> Vocabulary<'a> {
         }
         let tokens = metadata.texts(TOKENS)?.ok_or_else(|| metadata.error(TOKENS, "an array of strings in UTF-8"))?;
         let types = types(metadata, tokens.len())?;
-        Ok(Some(Self { metadata, tokens, types }))
+        let tokens = tokens.into_iter().map(str::to_owned).collect();
+        Ok(Some(Self { metadata: metadata.clone(), tokens, types }))
     }
 
     /// The token that a key names by its id.
-    fn named(&self, key: &str) -> Result<Option<(u32, &'a str)>, CheckpointError> {
+    fn named(&self, key: &str) -> Result<Option<(u32, &str)>, CheckpointError> {
         let Some(id) = self.metadata.integer(key)? else { return Ok(None) };
         let found = usize::try_from(id).ok().and_then(|index| self.tokens.get(index)).zip(u32::try_from(id).ok());
-        let found = found.map(|(token, id)| (id, *token));
+        let found = found.map(|(token, id)| (id, token.as_str()));
         let expected = || format!("an id below {}, the number of tokens", self.tokens.len());
         found.map(Some).ok_or_else(|| self.metadata.error(key, expected()))
     }
@@ -72,7 +74,7 @@ impl<'a> Vocabulary<'a> {
             ends.extend(self.named(key)?.map(|(id, _)| id));
         }
         let named = self.tokens.iter().zip(&self.types).zip(0..).filter(|((token, kind), _)| {
-            matches!(kind, TokenType::Control | TokenType::UserDefined) && END_NAMES.contains(token)
+            matches!(kind, TokenType::Control | TokenType::UserDefined) && END_NAMES.contains(&token.as_str())
         });
         ends.extend(named.map(|(_, id)| id));
         let mut seen = std::collections::HashSet::new();
@@ -95,15 +97,15 @@ impl<'a> Vocabulary<'a> {
         let mut vocabulary = Map::new();
         let mut added = Vec::new();
         let mut ids = HashMap::new();
-        for (id, (&token, &kind)) in self.tokens.iter().zip(&self.types).enumerate() {
+        for (id, (token, &kind)) in self.tokens.iter().zip(&self.types).enumerate() {
             if kind == TokenType::Unused {
                 continue;
             }
-            if let Some(other) = ids.insert(token, id) {
+            if let Some(other) = ids.insert(token.as_str(), id) {
                 let found = format!("{} as token {other} and as token {id}", Excerpt(token));
                 return Err(CheckpointError::field(self.metadata.file(), TOKENS, "every token once", found));
             }
-            vocabulary.insert(token.to_owned(), id.into());
+            vocabulary.insert(token.clone(), id.into());
             if kind != TokenType::Normal {
                 added.push(json!({
                     "id": id,

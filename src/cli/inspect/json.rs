@@ -8,7 +8,7 @@ use loquent::inspect::{FileReport, InspectError, InspectReport, InspectedTensor,
 use loquent::prelude::ModelConfig;
 use serde_json::{Value, json};
 
-use super::{Compared, Findings, why_unused};
+use super::{Backends, Compared, Findings, why_unused};
 
 pub(super) fn object(findings: &Findings) -> Value {
     let report = &findings.report;
@@ -23,12 +23,8 @@ pub(super) fn object(findings: &Findings) -> Value {
         "tensors": report.tensors.iter().map(tensor).collect::<Value>(),
         "files": report.files.iter().map(file).collect::<Value>(),
         "memory": findings.memory.as_ref().map(|(context, footprint)| memory(*context, footprint)),
-        "backends": [backend()],
+        "backends": backends(&findings.backends),
     });
-    #[cfg(feature = "gpu")]
-    if let Some(backends) = object["backends"].as_array_mut() {
-        backends.push(findings.gpus.json());
-    }
     if findings.symmetry {
         let compares = findings.compared.is_some();
         object["symmetry"] = findings.figures().iter().map(|figures| symmetry(figures, compares)).collect();
@@ -57,7 +53,7 @@ fn messages(errors: &[InspectError]) -> Value {
     errors.iter().map(super::text::message).collect()
 }
 
-fn model(config: &ModelConfig) -> Value {
+pub(super) fn model(config: &ModelConfig) -> Value {
     json!({
         "layers": config.layer_types.len(),
         "hidden_size": config.hidden_size,
@@ -89,7 +85,7 @@ fn file(file: &FileReport) -> Value {
     })
 }
 
-fn memory(context: usize, footprint: &Footprint) -> Value {
+pub(super) fn memory(context: usize, footprint: &Footprint) -> Value {
     let Footprint { mapped, packed, vectors, kv_cache, delta_state, activations } = *footprint;
     json!({
         "context": context,
@@ -103,13 +99,21 @@ fn memory(context: usize, footprint: &Footprint) -> Value {
     })
 }
 
-fn backend() -> Value {
-    json!({
+/// The processor first.
+pub(super) fn backends(backends: &Backends) -> Value {
+    let processor = json!({
         "backend": "cpu",
         "instruction_sets": Isa::available().iter().map(Isa::to_string).collect::<Value>(),
         "used": Isa::widest().to_string(),
         "threads": available_parallelism().map_or(1, usize::from),
-    })
+    });
+    #[cfg(feature = "gpu")]
+    return json!([processor, backends.gpus.json()]);
+    #[cfg(not(feature = "gpu"))]
+    {
+        let Backends {} = backends;
+        json!([processor])
+    }
 }
 
 fn symmetry(figures: &Compared<'_>, compares: bool) -> Value {

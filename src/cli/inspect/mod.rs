@@ -3,6 +3,7 @@
 #[cfg(feature = "gpu")]
 mod gpu;
 mod json;
+mod outline;
 mod text;
 
 use std::collections::BTreeMap;
@@ -14,17 +15,22 @@ use std::time::Instant;
 use loquent::cpu::{Footprint, Numerics};
 use loquent::inspect::{InspectError, InspectOptions, InspectReport, InspectedTensor, Inspection, Statistics, picture};
 
+use super::dtype::Dtype;
 use super::output::PendingFile;
 use super::{hub, interrupt, progress};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The checkpoint's directory, converted or not, a GGUF file, or a model on the Hugging Face hub, OWNER/NAME[:QUANT][@REVISION]
+    /// The checkpoint's directory, converted or not, a GGUF file, a model on the Hugging Face hub,
+    /// OWNER/NAME[:QUANT][@REVISION], or a configuration alone, CONFIG.json
     #[arg(value_name = "DIR")]
     directory: PathBuf,
     /// Predict the memory for a sequence of N tokens [default: 4096, or the model's most if that is less]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
+    /// Predict it for weights that are stored so, where there is a configuration alone [default: bf16]
+    #[arg(long, value_enum)]
+    dtype: Option<Dtype>,
     /// Say how the weights of each matrix are distributed: whether rows lie about zero, and how far out outliers lie
     #[arg(long)]
     symmetry: bool,
@@ -50,30 +56,31 @@ struct Findings {
     symmetry: bool,
     /// The length of the sequence, and the memory with it; `None` if it cannot be predicted.
     memory: Option<(usize, Footprint)>,
-    #[cfg(feature = "gpu")]
-    gpus: gpu::Gpus,
+    backends: Backends,
     seconds: f64,
 }
 
+/// What could compute, besides this machine's processor.
+struct Backends {
+    #[cfg(feature = "gpu")]
+    gpus: gpu::Gpus,
+}
+
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    const CONTEXT: usize = 4096;
     interrupt::watch()?;
     let begin = Instant::now();
     let directory = hub::locate(&args.directory)?;
+    if outline::is_config(&directory) {
+        return outline::run(args, &directory);
+    }
+    if args.dtype.is_some() {
+        super::wrong_usage("--dtype is for a configuration alone: a checkpoint says what its weights are stored as");
+    }
     let compare = args.compare.as_deref().map(hub::locate).transpose()?;
     let inspection = Inspection::plan(&directory)?;
     let other = compare.as_deref().map(Inspection::plan).transpose()?;
-    let context = match (args.context, inspection.config().map(|config| config.max_position_embeddings)) {
-        (None, most) => CONTEXT.min(most.unwrap_or(CONTEXT)),
-        (Some(context), Some(most)) if context as usize > most => {
-            let file = directory.join("config.json");
-            anyhow::bail!(
-                "--context: expected at most {most}, the max_position_embeddings of {}, found {context}",
-                file.display()
-            )
-        }
-        (Some(context), _) => context as usize,
-    };
+    let most = inspection.config().map(|config| config.max_position_embeddings);
+    let context = context(args.context, most, &directory.join("config.json"))?;
     // Made first, so that a wrong path is an error at once.
     let drawing = args.histogram.as_deref().map(PendingFile::create).transpose()?;
 
@@ -92,8 +99,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let memory = report.footprint(Numerics::Fast, context).map(|footprint| (context, footprint));
     let seconds = begin.elapsed().as_secs_f64();
     let findings = Findings {
-        #[cfg(feature = "gpu")]
-        gpus: gpu::Gpus::look(report.gpu_footprint(context)),
+        backends: Backends {
+            #[cfg(feature = "gpu")]
+            gpus: gpu::Gpus::look(report.gpu_footprint(context)),
+        },
         report,
         compared,
         symmetry: args.symmetry,
@@ -103,6 +112,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let text = if args.json { format!("{}\n", json::object(&findings)) } else { text::tables(&findings) };
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(if findings.problems().next().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How long the sequence is that is asked for; `file` says how long the model's may be at `most`, if anything does.
+fn context(asked: Option<u32>, most: Option<usize>, file: &Path) -> anyhow::Result<usize> {
+    const CONTEXT: usize = 4096;
+    match (asked, most) {
+        (None, most) => Ok(CONTEXT.min(most.unwrap_or(CONTEXT))),
+        (Some(context), Some(most)) if context as usize > most => anyhow::bail!(
+            "--context: expected at most {most}, the max_position_embeddings of {}, found {context}",
+            file.display()
+        ),
+        (Some(context), _) => Ok(context as usize),
+    }
 }
 
 fn interrupted() -> ExitCode {

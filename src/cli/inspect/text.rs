@@ -5,10 +5,10 @@ use std::fmt::{self, Write};
 use loquent::cpu::{Footprint, Isa};
 use loquent::inspect::{InspectError, InspectReport, MATERIAL_ASYMMETRY, Purpose, Statistics};
 
-use super::{Compared, Findings, why_unused};
+use super::{Backends, Compared, Findings, why_unused};
 
 pub(super) fn tables(findings: &Findings) -> String {
-    let mut text = Text(String::new());
+    let mut text = Text::default();
     metadata(&mut text, &findings.report);
     tensors(&mut text, &findings.report);
     files(&mut text, &findings.report);
@@ -18,10 +18,7 @@ pub(super) fn tables(findings: &Findings) -> String {
     if let Some((context, footprint)) = &findings.memory {
         memory(&mut text, *context, footprint);
     }
-    let isas: Vec<String> = Isa::available().iter().map(Isa::to_string).collect();
-    text.line(format_args!("\nbackends\n  cpu with {}, the widest of {}", Isa::widest(), isas.join(", ")));
-    #[cfg(feature = "gpu")]
-    findings.gpus.lines().iter().for_each(|line| text.line(format_args!("  {line}")));
+    backends(&mut text, &findings.backends);
     for (title, messages) in [
         ("warnings", findings.warnings().map(message).collect::<Vec<_>>()),
         ("problems", findings.problems().map(message).collect()),
@@ -32,7 +29,7 @@ pub(super) fn tables(findings: &Findings) -> String {
         }
     }
     verdict(&mut text, findings);
-    text.0
+    text.into_string()
 }
 
 /// An error with its causes, on one line.
@@ -47,12 +44,17 @@ pub(super) fn message(error: &InspectError) -> String {
 }
 
 /// Text that lines are added to.
-struct Text(String);
+#[derive(Default)]
+pub(super) struct Text(String);
 
 impl Text {
-    fn line(&mut self, line: fmt::Arguments<'_>) {
+    pub(super) fn line(&mut self, line: fmt::Arguments<'_>) {
         // Writing to a string cannot fail.
         let _ = writeln!(self.0, "{line}");
+    }
+
+    pub(super) fn into_string(self) -> String {
+        self.0
     }
 }
 
@@ -128,7 +130,7 @@ fn symmetry(text: &mut Text, findings: &Findings) {
     }
 }
 
-fn memory(text: &mut Text, context: usize, footprint: &Footprint) {
+pub(super) fn memory(text: &mut Text, context: usize, footprint: &Footprint) {
     let Footprint { mapped, packed, vectors, kv_cache, delta_state, activations } = *footprint;
     text.line(format_args!("\nmemory with a sequence of {context} tokens, MB"));
     for (name, bytes) in [
@@ -142,6 +144,15 @@ fn memory(text: &mut Text, context: usize, footprint: &Footprint) {
     ] {
         text.line(format_args!("  {name:<34} {:>10.1}", bytes as f64 / 1e6));
     }
+}
+
+pub(super) fn backends(text: &mut Text, backends: &Backends) {
+    let isas: Vec<String> = Isa::available().iter().map(Isa::to_string).collect();
+    text.line(format_args!("\nbackends\n  cpu with {}, the widest of {}", Isa::widest(), isas.join(", ")));
+    #[cfg(feature = "gpu")]
+    backends.gpus.lines().iter().for_each(|line| text.line(format_args!("  {line}")));
+    #[cfg(not(feature = "gpu"))]
+    let Backends {} = backends;
 }
 
 fn verdict(text: &mut Text, findings: &Findings) {

@@ -95,6 +95,7 @@ fn narrow() -> ModelConfig {
             key_head_dim: 32,
             value_head_dim: 32,
             conv_kernel: 4,
+            tiled_value_heads: false,
         }),
         moe: None,
         eos_token_ids: Vec::new(),

@@ -116,6 +116,7 @@ fn small() -> ModelConfig {
             key_head_dim: 128,
             value_head_dim: 128,
             conv_kernel: 4,
+            tiled_value_heads: false,
         }),
         moe: None,
         eos_token_ids: Vec::new(),
@@ -144,6 +145,7 @@ fn narrow() -> ModelConfig {
             key_head_dim: 16,
             value_head_dim: 16,
             conv_kernel: 4,
+            tiled_value_heads: false,
         }),
         ..small()
     }

@@ -146,10 +146,15 @@ fn fold(place: Place, thread: u32) {
     workgroupBarrier();
 }
 
+// TILED: value heads that share a key head lie as far apart as there are key heads.
+fn key_head_of(head: u32) -> u32 {
+    return select(head / (VALUE_HEADS / KEY_HEADS), head % KEY_HEADS, TILED);
+}
+
 // Reads `count` rows of the span from `row` on, which are rows `start` and on of their chunk.
 fn run_piece(place: Place, row: u32, start: u32, count: u32, thread: u32) {
     let head = place.head;
-    let key_head = head / (VALUE_HEADS / KEY_HEADS);
+    let key_head = key_head_of(head);
 
     // Queries, keys and values; decays and betas.
     for (var i = thread; i < count * KEY; i += 256u) {
@@ -335,9 +340,9 @@ fn run_piece(place: Place, row: u32, start: u32, count: u32, thread: u32) {
 // The span's inputs that later convolutions look back at. Those that value heads share are written by one of them.
 fn remember_inputs(place: Place, thread: u32) {
     let span = place.span;
-    let group = VALUE_HEADS / KEY_HEADS;
-    let key_head = place.head / group;
-    let shared_width = select(0u, 2u * KEY, place.head % group == 0u);
+    let key_head = key_head_of(place.head);
+    let is_first = select(place.head % (VALUE_HEADS / KEY_HEADS) == 0u, place.head < KEY_HEADS, TILED);
+    let shared_width = select(0u, 2u * KEY, is_first);
     let width = shared_width + VALUE;
     let kept = min(span.rows, RING);
     for (var i = thread; i < kept * width; i += 256u) {

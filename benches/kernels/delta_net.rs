@@ -8,7 +8,8 @@ use loquent::cpu::kernels::{
 use super::support::random::noise;
 use super::{EPS, Kernels, ROWS};
 
-const SHAPE: DeltaShape = DeltaShape { key_heads: 16, value_heads: 16, key_head_dim: 128, value_head_dim: 128 };
+const SHAPE: DeltaShape =
+    DeltaShape { key_heads: 16, value_heads: 16, key_head_dim: 128, value_head_dim: 128, tiled: false };
 const TAPS: usize = 4;
 
 pub(super) fn bench(kernels: &mut Kernels<'_>) {

@@ -73,6 +73,9 @@ pub struct DeltaNetConfig {
     pub value_head_dim: usize,
     /// Taps of the causal convolution.
     pub conv_kernel: usize,
+    /// Whether value heads that share a key head lie `num_key_heads` apart, as llama.cpp has them, rather than next to each
+    /// other, as models are published.
+    pub tiled_value_heads: bool,
 }
 
 /// Dimensions of the layers whose feed-forward half is a mixture of experts.

@@ -90,7 +90,6 @@ impl Checkpoint {
         let untied = head::untie(&mut config, &names, &found.tensors);
         let head_was_untied = untied.is_some();
         warnings.extend(untied);
-        warnings.extend(found.widened());
         warnings.extend(unused_adapter(source));
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 

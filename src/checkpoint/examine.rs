@@ -113,7 +113,6 @@ impl Examination {
             (Ok(found), Some(config)) => {
                 let names = found.names(config, &mut tell)?;
                 warnings.extend(head::untie(config, &names, &found.tensors));
-                warnings.extend(found.widened());
                 names
             }
             _ => TensorNames::default(),
@@ -180,9 +179,7 @@ impl Examination {
             Entry::Converted(entry) => {
                 entry.offset(shape).map(|offset| Placement { element: entry.format.element(), offset })
             }
-            Entry::InGguf(entry) => {
-                entry.stored_element(shape).map(|element| Placement { element, offset: entry.offset() })
-            }
+            Entry::InGguf(entry) => entry.element(shape).map(|element| Placement { element, offset: entry.offset() }),
         });
         Some(placed)
     }

@@ -142,19 +142,6 @@ impl Found {
         Ok(Self { file, tensors, unread: BTreeSet::new(), is_partial: false, family: None })
     }
 
-    /// Tells of tensors that take more memory than their files.
-    pub(super) fn widened(&self) -> Option<CheckpointError> {
-        let in_gguf = self.tensors.values().filter_map(|entry| match entry {
-            Entry::InGguf(entry) => Some(entry),
-            _ => None,
-        });
-        let mut widened = in_gguf.filter(|entry| entry.is_widened());
-        let first = widened.next()?;
-        let expected = "columns whose order can be put back in whole blocks";
-        let found = format!("others, here and in {} more: they take the memory of single precision", widened.count());
-        Some(CheckpointError::tensor(first.file(), first.name(), expected, found))
-    }
-
     /// What they are called, if they are those of `config`'s model.
     pub(super) fn names(&self, config: &ModelConfig, faults: Faults<'_>) -> Result<TensorNames, CheckpointError> {
         let names = self.tensors.keys().map(String::as_str);

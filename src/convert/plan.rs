@@ -17,7 +17,7 @@ use super::progress::{ConvertProgress, Meter};
 use super::quarot;
 use super::report::ConvertReport;
 use super::texts::Texts;
-use crate::checkpoint::{Checkpoint, INDEX};
+use crate::checkpoint::{Checkpoint, CheckpointError, INDEX};
 
 /// A conversion that was checked and has not begun: nothing is written yet.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ impl Conversion {
         }
         let texts = Texts::of(source)?;
         let mut checkpoint = Checkpoint::open_weights(source)?;
+        refuse_tiles(&checkpoint, source)?;
         let stored = Model::stored(&mut checkpoint)?;
         let (model, probe, config) = match options.method {
             Method::Q4 => {
@@ -109,6 +110,18 @@ impl Conversion {
         }
         Ok(report)
     }
+}
+
+/// Refuses value heads in an order that no directory has.
+fn refuse_tiles(checkpoint: &Checkpoint, source: &Path) -> Result<(), CheckpointError> {
+    if checkpoint.config.delta_net.as_ref().is_none_or(|net| !net.tiled_value_heads) {
+        return Ok(());
+    }
+    Err(CheckpointError::File {
+        file: source.into(),
+        expected: "value heads whose published order can be put back".into(),
+        found: "heads that are parts of blocks, in ssm_out (convert another file, or the published checkpoint)".into(),
+    })
 }
 
 /// Writes a new file that is on the disk when this returns.

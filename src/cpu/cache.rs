@@ -60,6 +60,7 @@ pub(super) fn delta_shape(net: &DeltaNetConfig) -> DeltaShape {
         value_heads: net.num_value_heads,
         key_head_dim: net.key_head_dim,
         value_head_dim: net.value_head_dim,
+        tiled: net.tiled_value_heads,
     }
 }
 

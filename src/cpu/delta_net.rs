@@ -131,8 +131,14 @@ mod tests {
     use crate::cpu::cache::delta_parts;
     use crate::cpu::kernels::{Arena, PackedFormat};
 
-    const CONFIG: DeltaNetConfig =
-        DeltaNetConfig { num_key_heads: 1, num_value_heads: 2, key_head_dim: 8, value_head_dim: 20, conv_kernel: 4 };
+    const CONFIG: DeltaNetConfig = DeltaNetConfig {
+        num_key_heads: 1,
+        num_value_heads: 2,
+        key_head_dim: 8,
+        value_head_dim: 20,
+        conv_kernel: 4,
+        tiled_value_heads: false,
+    };
 
     fn noise(seed: usize, len: usize) -> Vec<f32> {
         (0..len).map(|i| ((i + seed) * (i + 7 * seed) % 101) as f32 / 50.0 - 1.0).collect()

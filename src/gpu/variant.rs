@@ -182,6 +182,7 @@ impl Variant {
             ("PARTIAL", Constant::Number((slices * quads * 4).max(256))),
             ("ROWS", Constant::Number(if convolves { 1 } else { piece_rows(net) })),
             ("CONVOLVES", Constant::Flag(convolves)),
+            ("TILED", Constant::Flag(net.tiled_value_heads)),
         ]);
         Self::new(Shader::DeltaNet, constants)
     }

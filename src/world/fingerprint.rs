@@ -75,7 +75,14 @@ fn canonical(config: &ModelConfig) -> Value {
     } = config;
     let RopeConfig { rotary_dim, theta, scaling } = rope;
     let net = delta_net.as_ref().map(|net| {
-        let DeltaNetConfig { num_key_heads, num_value_heads, key_head_dim, value_head_dim, conv_kernel } = net;
+        let DeltaNetConfig {
+            num_key_heads,
+            num_value_heads,
+            key_head_dim,
+            value_head_dim,
+            conv_kernel,
+            tiled_value_heads: _,
+        } = net;
         [num_key_heads, num_value_heads, key_head_dim, value_head_dim, conv_kernel]
     });
     let attends: Vec<bool> = layer_types.iter().map(|&layer| layer == LayerType::FullAttention).collect();
@@ -96,6 +103,11 @@ fn canonical(config: &ModelConfig) -> Value {
         && let Value::Array(items) = &mut canonical
     {
         items.push(json!([output_gate, qk_norm, shifted, canonical_scaling(scaling)]));
+    }
+    if delta_net.as_ref().is_some_and(|net| net.tiled_value_heads)
+        && let Value::Array(items) = &mut canonical
+    {
+        items.push(json!("tiled value heads"));
     }
     if let (Some(moe), Value::Array(items)) = (moe, &mut canonical) {
         let MoeConfig {

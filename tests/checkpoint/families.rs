@@ -121,6 +121,7 @@ fn published_shapes_have_as_many_parameters_as_are_published() {
         ("qwen3-8b.json", 36, 8_190_735_360),
         ("qwen3-14b.json", 40, 14_768_307_200),
         ("qwen3-32b.json", 64, 32_762_123_264),
+        ("qwen3-30b-a3b.json", 48, 30_532_122_624),
         ("llama-3.2-1b.json", 16, 1_235_814_400),
         ("llama-3.2-3b.json", 28, 3_212_749_824),
         ("smollm2-135m.json", 30, 134_515_008),

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use loquent::checkpoint::{Checkpoint, ElementType, Examination, Tensor};
+use loquent::checkpoint::{Checkpoint, ElementType, Tensor};
+use loquent::convert::{Conversion, ConvertOptions};
 use loquent::prelude::Budget;
 use loquent::world::promised::promised_tensors;
 use serde_json::json;
@@ -124,9 +125,9 @@ fn three_value_heads_to_a_key_head_are_put_back() {
     assert_same_logits(tiny.path(), &gguf);
 }
 
-/// Heads that are half as wide as a block: their columns are put back one by one, and those matrices take more memory.
+/// Heads that are half as wide as a block: all stay in the order that the file has them in.
 #[test]
-fn columns_that_are_parts_of_blocks_are_put_back() {
+fn heads_whose_columns_are_parts_of_blocks_stay_where_they_are() {
     const KIND: u32 = 12;
     const OUT: &str = "model.layers.0.linear_attn.out_proj.weight";
     let (keys, per_key, width) = (2, 3, 128);
@@ -163,11 +164,10 @@ fn columns_that_are_parts_of_blocks_are_put_back() {
 
     let mut converted = Checkpoint::open(&path).unwrap();
     let taken = converted.take("layers.0.linear_attn.out_proj.weight", &[rows, columns]).unwrap();
-    assert_eq!(taken.element(), ElementType::F32);
-    assert_same_logits(tiny.path(), &path);
-    let warnings = Examination::of(&path).unwrap().warnings;
-    let told = warnings.iter().any(|warning| warning.to_string().contains("they take the memory of single precision"));
-    assert!(told, "{warnings:?}");
+    assert_eq!(taken.element(), ElementType::Q4K);
+    assert_nearly_same_logits(tiny.path(), &path, 1e-5);
+    let refused = Conversion::plan(&path, &folder.path().join("out"), ConvertOptions::default()).unwrap_err();
+    assert!(refused.to_string().contains("parts of blocks, in ssm_out"), "{refused}");
 }
 
 /// What is handed out is what was published, byte for byte, but for the small tensors that are in their arithmetic form.

@@ -36,6 +36,7 @@ pub fn shape_of_0_8b() -> ModelConfig {
             key_head_dim: 128,
             value_head_dim: 128,
             conv_kernel: 4,
+            tiled_value_heads: false,
         }),
         moe: None,
         eos_token_ids: Vec::new(),

@@ -38,14 +38,20 @@ fn variants() -> Vec<Variant> {
         };
         variants.extend([Variant::pick_experts(&moe), Variant::add_experts(&moe)]);
     }
-    for (key_heads, value_heads, key, value) in [(16, 16, 128, 128), (16, 48, 128, 128), (2, 4, 20, 12), (1, 3, 7, 33)]
-    {
+    for (key_heads, value_heads, key, value, tiled_value_heads) in [
+        (16, 16, 128, 128, false),
+        (16, 48, 128, 128, false),
+        (16, 48, 128, 128, true),
+        (2, 4, 20, 12, true),
+        (1, 3, 7, 33, false),
+    ] {
         let net = DeltaNetConfig {
             num_key_heads: key_heads,
             num_value_heads: value_heads,
             key_head_dim: key,
             value_head_dim: value,
             conv_kernel: 4,
+            tiled_value_heads,
         };
         let rules = [false, true].map(|convolves| Variant::delta_net(&net, convolves));
         variants.extend(rules);

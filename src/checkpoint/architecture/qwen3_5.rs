@@ -24,6 +24,9 @@ pub(super) const TEXT_MODEL_TYPE: &str = "qwen3_5_text";
 pub(super) const MOE_MODEL_TYPE: &str = "qwen3_5_moe";
 pub(super) const MOE_TEXT_MODEL_TYPE: &str = "qwen3_5_moe_text";
 
+/// No published file has this field: it is what a GGUF file's order comes to, where that cannot be put back.
+pub(in crate::checkpoint) const TILED_VALUE_HEADS: &str = "tiled_value_heads";
+
 /// Where its two kinds differ.
 pub(super) struct Kind {
     text_model_type: &'static str,
@@ -174,6 +177,7 @@ fn experts(fields: Fields<'_>, layers: usize) -> Result<MoeConfig, CheckpointErr
 fn delta_net(fields: Fields<'_>) -> Result<DeltaNetConfig, CheckpointError> {
     let size = |field| fields.required_integer(field, &DIMENSION);
     let net = DeltaNetConfig {
+        tiled_value_heads: fields.flag(TILED_VALUE_HEADS)?.unwrap_or(false),
         num_key_heads: size("linear_num_key_heads")?,
         num_value_heads: size("linear_num_value_heads")?,
         key_head_dim: size("linear_key_head_dim")?,

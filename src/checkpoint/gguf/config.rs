@@ -7,10 +7,16 @@ use super::family::Family;
 use super::keys::{Keys, refuse_unimplemented};
 use super::rope;
 use super::tensors::Info;
+use crate::checkpoint::architecture::TILED_VALUE_HEADS;
 use crate::checkpoint::error::CheckpointError;
 
 /// A configuration's text.
-pub(super) fn text(keys: Keys<'_>, infos: &[Info], end_tokens: &[u32]) -> Result<String, CheckpointError> {
+pub(super) fn text(
+    keys: Keys<'_>,
+    infos: &[Info],
+    end_tokens: &[u32],
+    is_tiled: bool,
+) -> Result<String, CheckpointError> {
     refuse_unimplemented(keys)?;
     let mut config = Map::new();
     let mut set = |field: &str, value: Value| _ = config.insert(field.to_owned(), value);
@@ -43,6 +49,9 @@ pub(super) fn text(keys: Keys<'_>, infos: &[Info], end_tokens: &[u32]) -> Result
     if keys.family.has_delta_nets() {
         set("layer_types", layer_types(keys, layers)?);
         delta_net(keys, &mut set)?;
+        if is_tiled {
+            set(TILED_VALUE_HEADS, true.into());
+        }
     }
     if keys.family.has_experts() {
         experts(keys, set)?;

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use bytes::Bytes;
-
 use super::order::Transposed;
 use super::tensors::Info;
 use super::types::TensorType;
@@ -86,20 +84,8 @@ impl Entry {
         })
     }
 
-    /// Whether parts that were put in another order are parts of blocks: then they can only be put back as single numbers,
-    /// in single precision. So it is with the columns that read a delta net's value heads in types of large blocks.
-    pub(in crate::checkpoint) fn is_widened(&self) -> bool {
-        self.order.is_some_and(|order| order.in_bytes(self.info.kind).is_none())
-    }
-
-    /// The element type that the tensor is handed out in, if it has the `shape` it must have and a type we read.
+    /// The element type, if the tensor has the `shape` it must have and a type we read.
     pub(in crate::checkpoint) fn element(&self, shape: &[usize]) -> Result<ElementType, CheckpointError> {
-        let stored = self.stored_element(shape)?;
-        Ok(if self.is_widened() { ElementType::F32 } else { stored })
-    }
-
-    /// The element type in the file, under the same conditions.
-    pub(in crate::checkpoint) fn stored_element(&self, shape: &[usize]) -> Result<ElementType, CheckpointError> {
         if self.shape != shape {
             return Err(self.error(format!("shape {shape:?}"), format!("{:?}", self.shape)));
         }
@@ -120,32 +106,16 @@ impl Entry {
     }
 
     fn stored(&self, shape: &[usize]) -> Result<Tensor, CheckpointError> {
-        let element = self.stored_element(shape)?;
+        let element = self.element(shape)?;
         Tensor::new(&*self.info.name, element, self.shape.clone(), self.info.bytes.clone())
     }
 
     fn in_order(&self, stored: Tensor) -> Result<Tensor, CheckpointError> {
-        let Some(order) = self.order else { return Ok(stored) };
-        let (element, bytes) = match order.in_bytes(self.info.kind) {
-            Some(order) => (stored.element(), order.restore(stored.bytes())),
-            None => (ElementType::F32, widened(order, &stored)),
-        };
-        Tensor::new(&*self.info.name, element, self.shape.clone(), bytes)
+        let Some(order) = self.order()? else { return Ok(stored) };
+        Tensor::new(&*self.info.name, stored.element(), self.shape.clone(), order.restore(stored.bytes()))
     }
 
     fn error(&self, expected: impl Into<String>, found: impl Into<String>) -> CheckpointError {
         CheckpointError::tensor(&self.info.file, &self.info.name, expected, found)
     }
-}
-
-/// All elements in single precision and in the published order.
-fn widened(order: Transposed, stored: &Tensor) -> Bytes {
-    let mut values = vec![0.0; stored.len()];
-    let mut index = 0;
-    while index < values.len() {
-        let (from, count) = order.find(index);
-        stored.element().widen(stored.bytes(), from, &mut values[index..index + count]);
-        index += count;
-    }
-    Bytes::copy_from_slice(bytemuck::cast_slice(&values))
 }

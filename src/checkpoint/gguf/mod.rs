@@ -62,6 +62,8 @@ pub(super) struct Gguf {
     infos: Vec<Info>,
     unread: BTreeSet<String>,
     is_partial: bool,
+    /// Whether value heads stay in the order of the converter.
+    is_tiled: bool,
 }
 
 /// All tensors by their published names.
@@ -85,9 +87,9 @@ impl Gguf {
                 None
             }
         };
-        let gguf = Self { files, metadata, vocabulary, family, infos, unread, is_partial };
+        let gguf = Self { files, metadata, vocabulary, family, infos, unread, is_partial, is_tiled: false };
         keys::refuse_head_alone(gguf.keys(), &gguf.infos)?;
-        Ok(gguf)
+        Ok(Self { is_tiled: gguf.cuts_blocks(), ..gguf })
     }
 
     /// The file that messages name: the first one, which has the metadata.
@@ -111,7 +113,7 @@ impl Gguf {
     /// What the makers of the model would have published under this name; `None` for what they would not have.
     pub(super) fn text(&self, file: &str) -> Result<Option<String>, CheckpointError> {
         match file {
-            "config.json" => config::text(self.keys(), &self.infos, &self.end_tokens()?).map(Some),
+            "config.json" => config::text(self.keys(), &self.infos, &self.end_tokens()?, self.is_tiled).map(Some),
             "generation_config.json" if self.vocabulary.is_some() => {
                 let config = Map::from_iter([("eos_token_id".to_owned(), Value::from(self.end_tokens()?))]);
                 Ok(Some(format!("{:#}\n", Value::Object(config))))
@@ -159,9 +161,19 @@ impl Gguf {
         let within = name.strip_prefix("model.layers.")?.split_once('.')?.1;
         match self.family {
             Family::Llama => self.order_of_pairs(within, info),
-            family if family.has_delta_nets() => self.order_of_heads(within, info),
+            family if family.has_delta_nets() && !self.is_tiled => self.order_of_heads(within, info),
             _ => None,
         }
+    }
+
+    /// Whether the columns of a value head are parts of blocks, which cannot be put elsewhere: so it is with blocks of 256
+    /// and heads of 128. Then all heads stay where they are.
+    fn cuts_blocks(&self) -> bool {
+        self.family.has_delta_nets()
+            && self.infos.iter().filter(|info| info.name.ends_with(".ssm_out.weight")).any(|info| {
+                let order = self.order_of_heads("linear_attn.out_proj.weight", info);
+                order.is_some_and(|order| order.in_bytes(info.kind).is_none())
+            })
     }
 
     /// Llama's queries and keys: within each head, neighbours are turned rather than halves.

@@ -133,7 +133,8 @@ per_isa! {
             head.read(simd, call.inputs, call.scalars, piece);
             let mut weighted = None;
             for index in blocks.clone() {
-                let (value_head, start) = (key_head * shape.group() + index / per_head, index % per_head * BLOCK_LINES);
+                let (value_head, start) =
+                    (shape.value_head(key_head, index / per_head), index % per_head * BLOCK_LINES);
                 if weighted != Some(value_head) {
                     weights.set(shape, value_head, call.scalars, call.earlier, piece, &head);
                     weighted = Some(value_head);

@@ -30,22 +30,27 @@ struct Net {
 
 /// Heads: as many values as keys, twice and three times as many; odd dimensions, and one wider than a workgroup; pieces of
 /// four rows, of two and of one; and the published dimensions.
-const SHAPES: [(usize, usize, usize, usize, usize); 6] = [
-    (2, 2, 16, 8, 4),
-    (2, 4, 20, 12, 3),
-    (1, 3, 7, 33, 4),
-    (1, 1, 10, 300, 2),
-    (1, 1, 128, 200, 4),
-    (2, 6, 128, 128, 4),
+const SHAPES: [Shape; 7] = [
+    (2, 2, 16, 8, 4, false),
+    (2, 4, 20, 12, 3, false),
+    (1, 3, 7, 33, 4, false),
+    (1, 1, 10, 300, 2, false),
+    (1, 1, 128, 200, 4, false),
+    (2, 6, 128, 128, 4, false),
+    (2, 6, 16, 8, 4, true),
 ];
 
-fn net((key_heads, value_heads, key, value, conv_kernel): (usize, usize, usize, usize, usize), bias: f32) -> Net {
+/// Key and value heads, the width of each, taps, and whether heads that share a key head lie apart.
+type Shape = (usize, usize, usize, usize, usize, bool);
+
+fn net((key_heads, value_heads, key, value, conv_kernel, tiled_value_heads): Shape, bias: f32) -> Net {
     let config = DeltaNetConfig {
         num_key_heads: key_heads,
         num_value_heads: value_heads,
         key_head_dim: key,
         value_head_dim: value,
         conv_kernel,
+        tiled_value_heads,
     };
     Net {
         taps: noise(1, conv_kernel * config.channels()),
@@ -105,7 +110,8 @@ impl Net {
         let mut expected = Vec::new();
         for (mixed, row) in self.convolved(rows).iter().zip(rows) {
             for (head, state) in states.iter_mut().enumerate() {
-                let shared = head / (num_value_heads / num_key_heads);
+                let apart = self.config.tiled_value_heads;
+                let shared = if apart { head % num_key_heads } else { head / (num_value_heads / num_key_heads) };
                 let unit = |from: usize| {
                     let vector = &mixed[from + shared * key..][..key];
                     let length = (vector.iter().map(|x| x * x).sum::<f64>() + 1e-6).sqrt();

@@ -10,7 +10,7 @@ pub const DELTA_CHUNK: usize = 16;
 /// The rows that there can be since the last multiple.
 const MOST_ROWS: usize = DELTA_CHUNK - 1;
 
-/// The heads of one layer. Consecutive value heads share a key head.
+/// The heads of one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeltaShape {
     /// Heads of queries and of keys.
@@ -21,6 +21,8 @@ pub struct DeltaShape {
     pub key_head_dim: usize,
     /// Elements of a value.
     pub value_head_dim: usize,
+    /// Whether value heads that share a key head lie `key_heads` apart, rather than next to each other.
+    pub tiled: bool,
 }
 
 impl DeltaShape {
@@ -73,6 +75,11 @@ impl DeltaShape {
     #[inline(always)]
     pub(super) fn decay_at(&self, head: usize, row: usize) -> usize {
         MOST_ROWS * (self.key_dim() + self.value_dim()) + head * MOST_ROWS + row
+    }
+
+    /// One of the value heads that share a key head.
+    pub(super) fn value_head(&self, key_head: usize, index: usize) -> usize {
+        if self.tiled { index * self.key_heads + key_head } else { key_head * self.group() + index }
     }
 
     /// The value heads that share a key head.

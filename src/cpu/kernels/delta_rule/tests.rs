@@ -14,6 +14,11 @@ struct Case {
     dt_bias: Vec<f32>,
 }
 
+/// The key head that a value head reads.
+fn key_head(shape: DeltaShape, value_head: usize) -> usize {
+    if shape.tiled { value_head % shape.key_heads } else { value_head / shape.group() }
+}
+
 /// What a layer remembers, after `positions` rows.
 #[derive(Clone)]
 struct Memory {
@@ -65,7 +70,7 @@ impl Memory {
         for [keys, pseudo_values, decays] in self.used(shape) {
             for (i, number) in state.iter_mut().enumerate() {
                 let (head, key, column) = (i / dv / dk, i / dv % dk, i % dv);
-                let key = f64::from(keys[head / shape.group() * dk + key]);
+                let key = f64::from(keys[key_head(shape, head) * dk + key]);
                 *number = *number * f64::from(decays[head]) + key * f64::from(pseudo_values[head * dv + column]);
             }
         }
@@ -142,7 +147,7 @@ impl Case {
         let mut out = Vec::new();
         for (row, qkv) in self.qkv.chunks(shape.qkv_dim()).enumerate() {
             for head in 0..shape.value_heads {
-                let key_head = head / shape.group();
+                let key_head = key_head(shape, head);
                 let unit = |x: &[f32], scale: f64| {
                     let x = wide(x);
                     let length = (x.iter().map(|x| x * x).sum::<f64>() + 1e-6).sqrt();
@@ -182,11 +187,8 @@ fn narrow(exact: &[f64]) -> Vec<f32> {
 }
 
 fn shapes() -> impl Strategy<Value = DeltaShape> {
-    (1..4_usize, 1..4_usize, 1..40_usize, 1..90_usize).prop_map(|(key_heads, group, dk, dv)| DeltaShape {
-        key_heads,
-        value_heads: key_heads * group,
-        key_head_dim: dk,
-        value_head_dim: dv,
+    (1..4_usize, 1..4_usize, 1..40_usize, 1..90_usize, any::<bool>()).prop_map(|(key_heads, group, dk, dv, tiled)| {
+        DeltaShape { tiled, key_heads, value_heads: key_heads * group, key_head_dim: dk, value_head_dim: dv }
     })
 }
 
@@ -227,7 +229,7 @@ proptest! {
 #[test]
 fn threads_and_splits_change_nothing_in_the_published_shapes() {
     for (key_heads, value_heads) in [(2, 2), (2, 4)] {
-        let shape = DeltaShape { key_heads, value_heads, key_head_dim: 128, value_head_dim: 128 };
+        let shape = DeltaShape { key_heads, value_heads, key_head_dim: 128, value_head_dim: 128, tiled: false };
         let (case, memory) = (Case::new(shape, 129, 3), Memory::new(shape, 4));
         let whole = on_threads(1, || case.run_all(Isa::widest(), 129, memory.clone()));
         let (exact_out, exact_state) = case.naive(&memory);
@@ -245,7 +247,7 @@ fn threads_and_splits_change_nothing_in_the_published_shapes() {
 /// Decays of nothing and of everything, from parameters no training would give.
 #[test]
 fn extreme_gates_leave_numbers() {
-    let shape = DeltaShape { key_heads: 1, value_heads: 2, key_head_dim: 8, value_head_dim: 20 };
+    let shape = DeltaShape { key_heads: 1, value_heads: 2, key_head_dim: 8, value_head_dim: 20, tiled: false };
     for rate in [0.0, -1e-38, -1e30, f32::NEG_INFINITY] {
         for a in [f32::NEG_INFINITY, -1e30, -200.0, 0.0, 200.0, 1e30, f32::INFINITY] {
             for b in [f32::NEG_INFINITY, 0.0, f32::INFINITY] {
@@ -265,7 +267,7 @@ fn extreme_gates_leave_numbers() {
 
 #[test]
 fn a_row_that_is_not_a_number_is_not_hidden() {
-    let shape = DeltaShape { key_heads: 1, value_heads: 1, key_head_dim: 8, value_head_dim: 8 };
+    let shape = DeltaShape { key_heads: 1, value_heads: 1, key_head_dim: 8, value_head_dim: 8, tiled: false };
     let mut case = Case::new(shape, 20, 1);
     case.a[4] = f32::NAN;
     let (out, _) = case.run_all(Isa::widest(), 20, Memory::new(shape, 2));
@@ -276,7 +278,7 @@ fn a_row_that_is_not_a_number_is_not_hidden() {
 #[test]
 #[should_panic(expected = "9 rows after 7 change the state")]
 fn a_state_to_be_kept_is_not_passed_over() {
-    let shape = DeltaShape { key_heads: 1, value_heads: 1, key_head_dim: 4, value_head_dim: 4 };
+    let shape = DeltaShape { key_heads: 1, value_heads: 1, key_head_dim: 4, value_head_dim: 4, tiled: false };
     let (case, mut memory) = (Case::new(shape, 16, 1), Memory::new(shape, 2));
     case.run(Isa::widest(), 0..7, &mut memory);
     let inputs = DeltaInputs {

@@ -2,6 +2,7 @@
 
 use super::description::Description;
 use super::format::Format;
+use super::plan::mlp_width;
 use super::variant::{ATTEND_THREADS, MOST_PARTS, ring_rows};
 use crate::checkpoint::{AttentionConfig, DeltaNetConfig, ElementType, LayerType, ModelConfig, MoeConfig};
 use crate::cpu::{LoadedWeight, activation_bytes};
@@ -52,7 +53,7 @@ impl Footprint {
         let delta_state = state.saturating_mul(layers(LayerType::LinearAttention));
         let picked = config.moe.as_ref().map_or(1, |moe| moe.num_experts_per_tok);
         let of_picks = picked.saturating_mul(config.hidden_size.max(config.moe.as_ref().map_or(0, MoeConfig::widest)));
-        let widest = 2 * of_picks.max(config.intermediate_size) as u64;
+        let widest = of_picks.max(2 * mlp_width(config).max(config.hidden_size)) as u64;
         let rows = Limits::default().rows.min(context) as u64;
         let pieces = [longest_row, vectors, block, delta_state.min(state), product([widest, rows, 4]), parts];
         Self {

@@ -58,7 +58,7 @@ pub enum Matrix {
         cols: usize,
     },
     /// In blocks, an expert's: packed when it is first read.
-    Lazy(LazyPanels),
+    Lazy(Box<LazyPanels>),
 }
 
 impl Matrix {
@@ -165,7 +165,7 @@ impl MapTensors<Mapped, Cpu> for Packer<'_> {
         let (Some(bytes), Some(format)) = (bytes, packed_format(tensor.element())) else {
             return Ok(Matrix::Stored(tensor.clone()));
         };
-        Ok(Matrix::Lazy(LazyPanels::new(tensor.clone(), format, self.experts.take(bytes))))
+        Ok(Matrix::Lazy(Box::new(LazyPanels::new(tensor.clone(), format, self.experts.take(bytes)))))
     }
 
     fn vector(&mut self, _: &str, vector: &StoredVector) -> Result<Box<[f32]>, Infallible> {

@@ -55,7 +55,9 @@ impl Footprint {
         let of_picks = picked.saturating_mul(config.hidden_size.max(config.moe.as_ref().map_or(0, MoeConfig::widest)));
         let widest = of_picks.max(2 * mlp_width(config).max(config.hidden_size)) as u64;
         let rows = Limits::default().rows.min(context) as u64;
-        let pieces = [longest_row, vectors, block, delta_state.min(state), product([widest, rows, 4]), parts];
+        // The parts of attention are taken as many rows at a time as a binding holds.
+        let parts_of_row = parts / rows.max(1);
+        let pieces = [longest_row, vectors, block, delta_state.min(state), product([widest, rows, 4]), parts_of_row];
         Self {
             matrices,
             vectors,

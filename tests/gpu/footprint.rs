@@ -38,6 +38,16 @@ fn vectors_are_in_single_precision_and_caches_grow_by_blocks() {
 }
 
 #[test]
+fn published_shapes_fit_the_smallest_binding_there_is() {
+    let card = adapter("Card", Kind::Discrete);
+    for file in std::fs::read_dir("assets/configs").expect("a folder") {
+        let config = ModelConfig::read(&file.expect("a file").path()).expect("a configuration");
+        let context = config.max_position_embeddings;
+        assert_eq!(Footprint::of(&config, [], context).too_large_for(&card), None, "{config:?}");
+    }
+}
+
+#[test]
 fn a_row_must_fit_a_binding_and_a_matrix_need_not() {
     let card = adapter("Card", Kind::Discrete);
     let footprint = |shape: &[usize]| {

@@ -153,3 +153,8 @@ fn decode_steps_of_models_without_gates_or_norms_are_as_listed() {
     check_listing("decode_qwen3.txt", "qwen3-tied", decode(1, 10), 1);
     check_listing("decode_llama.txt", "llama-scaled", decode(1, 10), 1);
 }
+
+#[test]
+fn a_decode_step_of_a_mixture_of_experts_is_as_listed() {
+    check_listing("decode_moe.txt", "moe-published", decode(2, 10), 2);
+}

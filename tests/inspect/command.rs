@@ -12,6 +12,8 @@ use crate::tiny_checkpoint::{TinyCheckpoint, stored};
 fn inspect(directory: &Path, options: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loquent"));
     command.arg("inspect").arg(directory).args(options);
+    // No test asks the real hub.
+    command.env("HF_HUB_OFFLINE", "1");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

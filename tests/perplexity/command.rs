@@ -19,6 +19,8 @@ fn command(arguments: &[&str]) -> Command {
         command.args(["--backend", "cpu"]);
     }
     command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
+    // No test asks the real hub.
+    command.env("HF_HUB_OFFLINE", "1");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

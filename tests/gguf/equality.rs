@@ -96,11 +96,12 @@ fn divided_frequencies_give_nearly_the_same_logits() {
     assert_nearly_same_logits(&directory, &gguf, 1e-5);
 }
 
-/// Files that llama.cpp's own package wrote, after a second account of what its converter does. The one is in BF16, the
-/// other in blocks of every type of 32 weights, with three value heads to each of two key heads.
+/// Files that llama.cpp's own package wrote, after a second account of what its converter does. One is in BF16, one has
+/// experts, and one is in blocks of every type of 32 weights, with three value heads to each of two key heads.
 #[test]
 fn files_of_another_writer_are_read_alike() {
     assert_nearly_same_logits(&fixture("tokenizer-bf16"), &fixture("gguf/tokenizer-bf16.gguf"), 1e-5);
+    assert_nearly_same_logits(&fixture("moe-published"), &fixture("gguf/moe-published.gguf"), 1e-5);
     assert_nearly_same_logits(&fixture("gguf/three-heads"), &fixture("gguf/three-heads/model.gguf"), 1e-5);
 }
 

@@ -66,7 +66,8 @@ for type in ${types//,/ }; do
         mv "$shape-BF16.partial" "$shape-BF16.gguf"
     fi
     if [[ ! -f $file ]]; then
-        "$cache/llama/bin/llama-quantize" "$shape-BF16.gguf" "$shape-$type.partial" "$type" > /dev/null
+        "$cache/llama/bin/llama-quantize" "$shape-BF16.gguf" "$shape-$type.partial" "$type" &> "$cache/quantize.log" ||
+            { cat "$cache/quantize.log" >&2; fail "llama-quantize cannot make $type"; }
         mv "$shape-$type.partial" "$file"
     fi
     measured+=("$file")

@@ -35,7 +35,9 @@ def own_seconds():
 def run(command):
     """The output of a command, and the share of the processors that others took meanwhile."""
     before, own, start = busy_seconds(), own_seconds(), time.monotonic()
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\nended with {done.returncode}: {done.stderr.strip()}")
     others = busy_seconds() - before - (own_seconds() - own)
     return done.stdout, max(0.0, others) / ((time.monotonic() - start) * os.cpu_count())
 

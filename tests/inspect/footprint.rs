@@ -1,9 +1,12 @@
 //! Predicted memory, against a world that has it.
 
+use std::path::Path;
+
 use bevy_ecs::prelude::*;
+use loquent::LoadedModel;
 use loquent::cpu::{Cpu, Isa, Matrix, Numerics};
 use loquent::inspect::InspectOptions;
-use loquent::prelude::Budget;
+use loquent::prelude::{Backend, Budget, LoadOptions};
 use loquent::world::attention::Attention;
 use loquent::world::cache::{DeltaState, KvCache};
 use loquent::world::delta_net::DeltaNet;
@@ -11,6 +14,7 @@ use loquent::world::layer::LayerNorms;
 use loquent::world::mlp::Mlp;
 use loquent::world::model::Model;
 use loquent::world::moe::Moe;
+use loquent::world::promised::{PromisedTensor, promised_tensors};
 
 use crate::inspect;
 use crate::support::{fixtures, run, some_prompt, spawn, vocab_size, world};
@@ -107,4 +111,17 @@ fn a_longer_context_takes_more_keys_and_values_and_nothing_else_once_a_batch_is_
     assert!(one.activations < short.activations);
     // Nothing overflows.
     assert_eq!(report.footprint(Numerics::Fast, usize::MAX).unwrap().total(), u64::MAX);
+}
+
+#[test]
+fn a_token_reads_the_experts_that_it_goes_through_and_no_others() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3-moe-f32");
+    let model = LoadedModel::open(&fixture, LoadOptions::default().backend(Backend::Cpu)).unwrap();
+    // Two of five experts; of the embedding, which is no head, a row.
+    let bytes = |tensor: &PromisedTensor| match &*tensor.name {
+        "embed_tokens.weight" => 0,
+        name if name.contains(".experts.") => 4 * tensor.shape.iter().product::<usize>() * 2 / 5,
+        _ => 4 * tensor.shape.iter().product::<usize>(),
+    };
+    assert_eq!(model.bytes_per_token(), promised_tensors(model.config()).iter().map(bytes).sum::<usize>());
 }

@@ -13,7 +13,11 @@ pub(super) const MODEL_TYPE: &str = "qwen3";
 
 /// Reads the outermost object of a file.
 pub(super) fn read(root: Fields<'_>) -> Result<Told, CheckpointError> {
-    let family = Family {
+    dense::read(root, &family())
+}
+
+pub(super) fn family() -> Family {
+    Family {
         model_type: MODEL_TYPE,
         architectures: &["Qwen3ForCausalLM", "Qwen3Model"],
         head_dim: Some(128),
@@ -28,6 +32,5 @@ pub(super) fn read(root: Fields<'_>) -> Result<Told, CheckpointError> {
             ("use_qk_norm", vec![json!(true)]),
             ("qk_norm", vec![json!(true)]),
         ],
-    };
-    dense::read(root, &family)
+    }
 }

@@ -2,9 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use serde_json::json;
-
 use super::dense::{self, Family};
+use super::qwen3;
 use crate::checkpoint::config::Told;
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::json::Fields;
@@ -17,17 +16,8 @@ pub(super) fn read(root: Fields<'_>) -> Result<Told, CheckpointError> {
         model_type: MODEL_TYPE,
         architectures: &["Qwen3MoeForCausalLM", "Qwen3MoeModel"],
         head_dim: None,
-        qk_norm: true,
-        rope_theta: Some(10_000.0),
         has_experts: true,
-        // Where it is off, `sliding_window` and `max_window_layers` say nothing.
-        implemented: vec![("use_sliding_window", vec![json!(false)])],
-        ignored: vec![
-            ("attn_output_gate", vec![json!(false)]),
-            ("mlp_bias", vec![json!(false)]),
-            ("use_qk_norm", vec![json!(true)]),
-            ("qk_norm", vec![json!(true)]),
-        ],
+        ..qwen3::family()
     };
     dense::read(root, &family)
 }

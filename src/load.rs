@@ -449,9 +449,10 @@ impl<M: MapTensors<Shapes, Mapped>, P: FnMut(&str)> MapTensors<Shapes, Mapped> f
     }
 
     fn expert(&mut self, name: &str, matrix: &Shape<MatrixRole>) -> Result<Tensor, M::Error> {
-        let before = self.bytes;
-        let tensor = self.matrix(name, matrix)?;
-        self.expert_bytes += std::mem::replace(&mut self.bytes, before) - before;
+        (self.progress)(name);
+        let tensor = self.source.expert(name, matrix)?;
+        self.expert_bytes += tensor.bytes().len();
+        self.fingerprint.tensor(name, &tensor);
         Ok(tensor)
     }
 

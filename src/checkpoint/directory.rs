@@ -149,7 +149,7 @@ impl Checkpoint {
     /// What is known of a tensor, which counts as taken from now on.
     pub(super) fn entry(&mut self, name: &str, shape: &[usize]) -> Result<Entry, CheckpointError> {
         let full = self.names.full(name);
-        let Some((found, entry)) = find(&self.tensors, &full, &self.config) else {
+        let Some((found, entry)) = find(&self.tensors, &full, Some(&self.config)) else {
             return Err(no_such_tensor(&self.weights, &self.names.shown(&full), shape));
         };
         self.taken.insert(found);

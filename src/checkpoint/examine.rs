@@ -153,8 +153,7 @@ impl Examination {
 
     /// The full name of the tensor that has the one with this full name: itself, unless several share one.
     pub(crate) fn holder(&self, name: &str) -> String {
-        let found = self.found.as_ref().zip(self.config.as_ref());
-        let held = found.and_then(|(found, config)| find(&found.tensors, name, config));
+        let held = self.found.as_ref().and_then(|found| find(&found.tensors, name, self.config.as_ref()));
         held.map_or_else(|| name.to_owned(), |(holder, _)| holder)
     }
 
@@ -165,11 +164,7 @@ impl Examination {
     /// If there is no such tensor, its shape is not `shape`, or its element type is none we read.
     pub fn place(&self, name: &str, shape: &[usize]) -> Option<Result<Placement, CheckpointError>> {
         let found = self.found.as_ref()?;
-        let entry = match &self.config {
-            Some(config) => find(&found.tensors, name, config),
-            None => found.tensors.get(name).map(|entry| (name.to_owned(), Ok(entry.clone()))),
-        };
-        let Some((_, entry)) = entry else {
+        let Some((_, entry)) = find(&found.tensors, name, self.config.as_ref()) else {
             let shown = self.names.shown(name);
             let told = found.is_partial || self.faulty.contains(&shown) || found.unread.contains(name);
             return (!told).then(|| Err(no_such_tensor(&found.file, &shown, shape)));

@@ -84,16 +84,18 @@ impl Entry {
     }
 }
 
-/// Finds the tensor with this full name, or the tensor that it is a part of. Returns the name of what was found as well.
+/// Finds the tensor with this full name, or the tensor that it is a part of, as far as `config` tells. Returns the name of what
+/// was found as well.
 pub(super) fn find(
     tensors: &BTreeMap<String, Entry>,
     full: &str,
-    config: &ModelConfig,
+    config: Option<&ModelConfig>,
 ) -> Option<(String, Result<Entry, CheckpointError>)> {
     if let Some(entry) = tensors.get(full) {
         return Some((full.to_owned(), Ok(entry.clone())));
     }
-    let part = stacked::parts_for(full, config).into_iter().find(|part| tensors.contains_key(&part.tensor))?;
+    let experts = config?.moe.as_ref()?.num_experts;
+    let part = stacked::parts_for(full, experts).find(|part| tensors.contains_key(&part.tensor))?;
     let found = tensors[&part.tensor].part(&part);
     Some((part.tensor, found))
 }

@@ -3,8 +3,6 @@
 
 #![forbid(unsafe_code)]
 
-use super::config::ModelConfig;
-
 /// A part of a tensor that all experts of a layer share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part {
@@ -28,17 +26,16 @@ pub(crate) fn stack_of(name: &str) -> Option<(String, usize)> {
     (expert.to_string() == number).then(|| (format!("{layer}{EXPERTS}{kind}"), expert))
 }
 
-/// Where the matrix of an expert with this full name may be.
-pub(super) fn parts_for(name: &str, config: &ModelConfig) -> Vec<Part> {
-    let Some((tensor, expert)) = stack_of(name) else { return Vec::new() };
-    let Some(experts) = config.moe.as_ref().map(|moe| moe.num_experts) else { return Vec::new() };
-    let part = |tensor: String, share| Part { tensor, expert, experts, share };
-    let fused = |own: &str, share: usize| {
-        let layer = tensor.strip_suffix(own)?;
-        Some(part(format!("{layer}gate_up_proj"), (share, 2)))
-    };
-    let gate_and_up = [fused("gate_proj", 0), fused("up_proj", 1)].into_iter().flatten().collect::<Vec<_>>();
-    [part(tensor.clone(), (0, 1))].into_iter().chain(gate_and_up).collect()
+/// Where the matrix of an expert with this full name may be, in a model with so many experts.
+pub(super) fn parts_for(name: &str, experts: usize) -> impl Iterator<Item = Part> {
+    stack_of(name).into_iter().flat_map(move |(tensor, expert)| {
+        let fused = ["gate_proj", "up_proj"].into_iter().zip(0..).find_map(|(own, share)| {
+            let layer = tensor.strip_suffix(own)?;
+            Some((format!("{layer}gate_up_proj"), (share, 2)))
+        });
+        let places = [(tensor, (0, 1))].into_iter().chain(fused);
+        places.map(move |(tensor, share)| Part { tensor, expert, experts, share })
+    })
 }
 
 /// Where in `[experts, rows, columns]` a part is: the shape of the part, and its first element; what was expected if it

@@ -86,30 +86,26 @@ fn canonical(config: &ModelConfig) -> Value {
         [num_key_heads, num_value_heads, key_head_dim, value_head_dim, conv_kernel]
     });
     let attends: Vec<bool> = layer_types.iter().map(|&layer| layer == LayerType::FullAttention).collect();
-    let mut canonical = json!([
-        [vocab_size, hidden_size, intermediate_size, max_position_embeddings],
-        attends,
-        [rms_norm_eps.to_bits()],
-        tie_word_embeddings,
-        [num_heads, num_kv_heads, head_dim, rotary_dim],
-        [theta.to_bits()],
-        net,
-        eos_token_ids,
-        rotation_seed,
-    ]);
+    let mut items = vec![
+        json!([vocab_size, hidden_size, intermediate_size, max_position_embeddings]),
+        json!(attends),
+        json!([rms_norm_eps.to_bits()]),
+        json!(tie_word_embeddings),
+        json!([num_heads, num_kv_heads, head_dim, rotary_dim]),
+        json!([theta.to_bits()]),
+        json!(net),
+        json!(eos_token_ids),
+        json!(rotation_seed),
+    ];
     // What all models had in common when the first of these were taken is not said.
     let shifted = *norm_weight == NormWeight::LessOne;
-    if !(*output_gate && *qk_norm && shifted && *scaling == RopeScaling::Unscaled)
-        && let Value::Array(items) = &mut canonical
-    {
+    if !(*output_gate && *qk_norm && shifted && *scaling == RopeScaling::Unscaled) {
         items.push(json!([output_gate, qk_norm, shifted, canonical_scaling(scaling)]));
     }
-    if delta_net.as_ref().is_some_and(|net| net.tiled_value_heads)
-        && let Value::Array(items) = &mut canonical
-    {
+    if delta_net.as_ref().is_some_and(|net| net.tiled_value_heads) {
         items.push(json!("tiled value heads"));
     }
-    if let (Some(moe), Value::Array(items)) = (moe, &mut canonical) {
+    if let Some(moe) = moe {
         let MoeConfig {
             num_experts,
             num_experts_per_tok,
@@ -121,7 +117,7 @@ fn canonical(config: &ModelConfig) -> Value {
         let sizes = [num_experts, num_experts_per_tok, intermediate_size];
         items.push(json!({ "experts": [sizes, shared, norm_topk_prob, layers] }));
     }
-    canonical
+    Value::Array(items)
 }
 
 fn canonical_scaling(scaling: &RopeScaling) -> Value {

@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::HubName;
 use crate::checkpoint::directory::CONFIG;
@@ -22,6 +22,16 @@ pub(super) enum Choice {
     Folder,
     /// A file in it; of a split model, one of its parts.
     File(String),
+}
+
+impl Choice {
+    /// Where it is, in this folder.
+    pub(super) fn within(self, snapshot: PathBuf) -> PathBuf {
+        match self {
+            Self::Folder => snapshot,
+            Self::File(file) => snapshot.join(file),
+        }
+    }
 }
 
 /// Why nothing is: what would be, and what there is in its place.

@@ -75,18 +75,12 @@ impl HubName {
         let repository = Repository::new(cache, &self.folder(), &listing.commit);
         let snapshot = repository.snapshot();
         let mut fetch = Fetch { name: self, server, repository, listing, tell, done: 0, total: 0 };
-        let found = match choice {
-            Choice::File(file) => {
-                fetch.all(needed::parts(&file))?;
-                snapshot.join(file)
-            }
-            Choice::Folder => {
-                fetch.folder()?;
-                snapshot
-            }
-        };
+        match &choice {
+            Choice::File(file) => fetch.all(needed::parts(file))?,
+            Choice::Folder => fetch.folder()?,
+        }
         fetch.repository.refer(&wanted, &self.revision)?;
-        Ok(found)
+        Ok(choice.within(snapshot))
     }
 }
 

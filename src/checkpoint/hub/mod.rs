@@ -23,7 +23,7 @@ use std::env;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use choice::{Choice, NoChoice};
+use choice::NoChoice;
 #[cfg(feature = "hub")]
 pub use error::HubError;
 #[cfg(feature = "hub")]
@@ -81,8 +81,7 @@ impl HubName {
     pub fn find(&self, cache: &Path) -> Result<Option<PathBuf>, CheckpointError> {
         let Some(snapshot) = self.snapshot(cache)? else { return Ok(None) };
         match self.choose_in(&snapshot) {
-            Ok(Choice::Folder) => Ok(Some(snapshot)),
-            Ok(Choice::File(file)) => Ok(Some(snapshot.join(file))),
+            Ok(choice) => Ok(Some(choice.within(snapshot))),
             Err(NoChoice { expected, found }) => Err(CheckpointError::file(&snapshot, expected, found)),
         }
     }
@@ -100,10 +99,7 @@ impl HubName {
             tracing::debug!("{} has no {first}", snapshot.display());
             return Ok(None);
         }
-        Ok(Some(match choice {
-            Choice::Folder => snapshot,
-            Choice::File(file) => snapshot.join(file),
-        }))
+        Ok(Some(choice.within(snapshot)))
     }
 
     /// The folder of the revision, if it is there.

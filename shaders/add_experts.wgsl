@@ -30,7 +30,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     if SHARED {
         let gate = logits[row * params.logits_stride + params.gate];
-        sum += shared_made[row * params.stride + column] / (1.0 + exp(-gate));
+        sum += sigmoid(gate) * shared_made[row * params.stride + column];
     }
     out[row * params.stride + column] += sum;
 }

@@ -126,7 +126,7 @@ impl Shader {
             Self::Combine => &[shader!("shared/table"), shader!("shared/silu"), shader!("combine")],
             Self::Sample => &[shader!("sample")],
             Self::PickExperts => &[shader!("pick_experts")],
-            Self::AddExperts => &[shader!("add_experts")],
+            Self::AddExperts => &[shader!("shared/silu"), shader!("add_experts")],
             Self::CopyBlocks => &[shader!("copy_blocks")],
         }
     }

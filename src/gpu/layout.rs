@@ -3,8 +3,10 @@
 
 use std::ops::Range;
 
+use super::Gpu;
 use super::format::Format;
 use crate::quant::BLOCK_LEN;
+use crate::world::mlp::Mlp;
 
 /// A weight matrix `[rows, cols]`: rows of an [`Arena`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,13 @@ pub struct Matrix {
     pub first: usize,
     /// How many rows it has.
     pub rows: usize,
+}
+
+impl Mlp<Gpu> {
+    /// Gate and up as one, where they follow each other.
+    pub(super) fn gate_and_up(&self) -> Matrix {
+        Matrix { rows: self.gate_proj.rows + self.up_proj.rows, ..self.gate_proj }
+    }
 }
 
 /// A small tensor: a range of the buffer of all of them.

@@ -177,11 +177,10 @@ fn format_of(tensor: &Tensor) -> Format {
 fn check_experts(parts: &ModelParts<Gpu>, arenas: &[Arena], binding_bytes: u64) -> Result<(), DeviceError> {
     for (layer, parts) in parts.layers.iter().enumerate() {
         let FeedForward::Moe(moe) = &parts.feed_forward else { continue };
-        let both = |mlp: &Mlp<Gpu>| Matrix { rows: 2 * mlp.gate_proj.rows, ..mlp.gate_proj };
         let follows =
             |mlp: &Mlp<Gpu>| mlp.up_proj == Matrix { first: mlp.gate_proj.first + mlp.gate_proj.rows, ..mlp.gate_proj };
         let kinds: [Vec<Matrix>; 2] =
-            [moe.experts.iter().map(both).collect(), moe.experts.iter().map(|mlp| mlp.down_proj).collect()];
+            [moe.experts.iter().map(Mlp::gate_and_up).collect(), moe.experts.iter().map(|mlp| mlp.down_proj).collect()];
         let are_even = kinds.iter().all(|matrices| {
             // Each lies behind those before it.
             let distances = matrices.windows(2).map(|pair| pair[1].first - pair[0].first);

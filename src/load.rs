@@ -12,6 +12,7 @@ use crate::checkpoint::{ChatTemplate, Checkpoint, CheckpointError, ModelConfig, 
 use crate::cpu::rope::RopeTable;
 use crate::cpu::{self, Cpu, Isa, Numerics, PackError, Workers, WorkersError};
 use crate::schedule::{self, Turn};
+use crate::world::draft::TakesDrafts;
 use crate::world::fingerprint::{Fingerprint, FingerprintOf};
 use crate::world::layer::{LayerIndex, layers_of};
 use crate::world::model::{GenerationDefaults, Model, ModelState, Unavailable};
@@ -293,7 +294,7 @@ impl LoadedModel {
             world.despawn(layer);
         }
         let mut entity = world.entity_mut(model);
-        entity.remove::<(Model<Cpu>, RopeTable, Numerics, Unavailable)>();
+        entity.remove::<(Model<Cpu>, RopeTable, Numerics, TakesDrafts, Unavailable)>();
         #[cfg(feature = "gpu")]
         entity.remove::<(Model<crate::gpu::Gpu>, crate::gpu::GpuModel)>();
         entity.insert(self.fingerprint);
@@ -378,7 +379,8 @@ impl Form {
         let numerics = self.numerics();
         match self {
             Self::Cpu { parts: ModelParts { ends, layers }, .. } => {
-                world.entity_mut(model).insert((ends, cpu::cache_cost(&config), RopeTable::of(&config), numerics));
+                let computes = (cpu::cache_cost(&config), RopeTable::of(&config), numerics, TakesDrafts);
+                world.entity_mut(model).insert((ends, computes));
                 insert_layers(world, model, layers);
             }
             #[cfg(feature = "gpu")]

@@ -11,7 +11,7 @@
 //! | `Mlp` | [`mlp::run_mlp`] or [`moe::run_moe`] |
 //! | `Head` | [`head::compute_logits`] |
 //! | `Sample` | [`pick_tokens`] |
-//! | `Emit` | [`keep_states`] |
+//! | `Emit` | [`keep_states`], [`take_back_drafts`] |
 
 pub mod attention;
 mod bandwidth;
@@ -47,8 +47,8 @@ pub use pack::{Matrix, Numerics, PackError, pack};
 pub use workers::{Workers, WorkersError};
 
 use crate::schedule::{
-    BeginStep, EndStep, LayerPass, LayerSystems, StepSystems, admit_queued, count_processed, fill_batch, keep_states,
-    pick_tokens, take_back,
+    BeginStep, EndStep, LayerPass, LayerSystems, StepSystems, choose_model, count_processed, emit_picks, keep_states,
+    pick_tokens, take_back, take_back_drafts,
 };
 use crate::world::activations::{Logits, Normed, Residual, Rows};
 use crate::world::storage::Storage;
@@ -86,7 +86,7 @@ pub fn add_systems(world: &mut World) {
     world.insert_resource(Logits::<Cpu>(Rows::default()));
     world.init_resource::<rope::RopeAngles>();
     world.schedule_scope(BeginStep, |_, schedule| {
-        let caches = (take_back::<Cpu>, cache::fill_caches).chain().after(admit_queued).before(fill_batch);
+        let caches = (take_back::<Cpu>, cache::fill_caches).chain().after(StepSystems::Draft).before(choose_model);
         schedule.add_systems((
             caches.in_set(StepSystems::Admit),
             (embed::embed_tokens, rope::make_angles).in_set(StepSystems::Embed),
@@ -105,6 +105,7 @@ pub fn add_systems(world: &mut World) {
             head::compute_logits.in_set(StepSystems::Head),
             pick_tokens::<Cpu>.in_set(StepSystems::Sample),
             keep_states::<Cpu>.before(count_processed).in_set(StepSystems::Emit),
+            take_back_drafts::<Cpu>.after(emit_picks).in_set(StepSystems::Emit),
         ));
     });
 }

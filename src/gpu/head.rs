@@ -17,7 +17,7 @@ use super::timing::Timing;
 use crate::checkpoint::ModelConfig;
 use crate::cpu::Cpu;
 use crate::schedule::profile::Profile;
-use crate::schedule::{Awaited, Picks, read_again_later};
+use crate::schedule::{Awaited, Pick, Picks, read_again_later};
 use crate::world::activations::Logits;
 use crate::world::batch::{Batch, Span};
 use crate::world::cache::{Caches, DeltaState, KvCache};
@@ -255,7 +255,7 @@ pub fn await_answer(
         let context = model.context().clone();
         pending.answer.read(&context, |tokens, values| {
             let chosen = pending.picking.iter().zip(tokens);
-            picks.0.extend(chosen.map(|(&sequence, &token)| (sequence, (token != u32::MAX).then_some(token))));
+            picks.0.extend(chosen.map(|(&sequence, &token)| Pick::new(sequence, (token != u32::MAX).then_some(token))));
             for (&row, values) in pending.logits.iter().zip(values.chunks_exact(config.vocab_size)) {
                 logits.0.slice_mut(row..row + 1).copy_from_slice(values);
             }
@@ -317,7 +317,7 @@ pub fn pick_from_host_logits(
             && let Ok((mut sampler, tokens)) = sequences.get_mut(span.sequence)
         {
             let token = sampler.pick(logits.0.row(index), &tokens.prompt, &tokens.generated);
-            picks.0.push((span.sequence, token));
+            picks.0.push(Pick::new(span.sequence, token));
         }
     }
 }

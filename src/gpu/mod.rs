@@ -63,8 +63,8 @@ pub use step::{GpuStep, HostDispatch, Recorder, StepCounts, Tap, Tapped};
 
 use crate::cpu::Cpu;
 use crate::schedule::{
-    BeginStep, EndStep, LayerPass, LayerSystems, LeaveStep, PollDevice, StepSystems, admit_queued, count_processed,
-    fill_batch, keep_states, pick_tokens, take_back,
+    BeginStep, EndStep, LayerPass, LayerSystems, LeaveStep, PollDevice, StepSystems, choose_model, count_processed,
+    keep_states, pick_tokens, take_back,
 };
 use crate::world::activations::Residual;
 use crate::world::parts::ModelParts;
@@ -119,7 +119,7 @@ pub fn add_systems(world: &mut World) {
     }
     world.schedule_scope(BeginStep, |_, schedule| {
         let take_back = take_back::<Gpu>.after(take_back::<Cpu>);
-        let caches = (take_back, caches::fill_caches).chain().after(admit_queued).before(fill_batch);
+        let caches = (take_back, caches::fill_caches).chain().after(StepSystems::Draft).before(choose_model);
         schedule.add_systems((caches.in_set(StepSystems::Admit), embed::embed_tokens.in_set(StepSystems::Embed)));
     });
     world.schedule_scope(LayerPass, |_, schedule| {

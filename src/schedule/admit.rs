@@ -15,6 +15,7 @@ use crate::sampling::Sampling;
 use crate::world::cache::{Caches, OfLayer, OfSequence};
 use crate::world::control::{ForkOf, Paused, Priority};
 use crate::world::conversation::{Conversation, SystemPrompt};
+use crate::world::draft::DraftsFor;
 use crate::world::layer::LayerIndex;
 use crate::world::limits::{CacheCost, Limits};
 use crate::world::model::{GenerationDefaults, ModelState, Unavailable};
@@ -57,6 +58,7 @@ pub struct Waiting {
     sampling: Option<&'static Sampling>,
     seed: Option<&'static Seed>,
     has_transcript: Has<Transcript>,
+    drafts_for: Option<&'static DraftsFor>,
     caches: Option<&'static Caches>,
 }
 
@@ -129,7 +131,7 @@ impl Used {
 }
 
 /// Sequences with caches, at rest or taking part in steps, disabled ones included.
-type Holding<'w> = (Entity, &'w Admitted, &'w Arrival, &'w Tokens, Has<Running>, Has<Conversation>);
+type Holding<'w> = (Entity, &'w Admitted, &'w Arrival, &'w Tokens, Has<Running>, Has<Conversation>, Has<DraftsFor>);
 
 /// Which those are.
 type Holds = (With<Caches>, Without<Queued>, Allow<Disabled>);
@@ -158,12 +160,12 @@ pub fn admit_queued(
     let mut all = Used::default();
     let mut of_model: HashMap<Entity, Used> = HashMap::new();
     let mut at_rest = Vec::new();
-    for (entity, admitted, arrival, tokens, runs, talks) in &holding {
+    for (entity, admitted, arrival, tokens, runs, talks, drafts) in &holding {
         let Ok(model) = models.get(admitted.model) else { continue };
         let positions = if runs { tokens.len() } else { tokens.processed };
         let kept = limits.kept_states_of(talks);
         let used = Used {
-            sequences: usize::from(runs),
+            sequences: usize::from(runs && !drafts),
             states: 1 + kept,
             blocks: model.cost.blocks(positions),
             bytes: model.cost.of_keeping(positions, kept),
@@ -178,16 +180,20 @@ pub fn admit_queued(
     let mut waiting: Vec<_> = queued.iter_mut().collect();
     waiting.sort_unstable_by_key(|sequence| {
         let priority = sequence.priority.copied().unwrap_or_default();
-        (std::cmp::Reverse(priority), *sequence.arrival, sequence.entity)
+        (sequence.drafts_for.is_some(), std::cmp::Reverse(priority), *sequence.arrival, sequence.entity)
     });
     let mut waiting = waiting.into_iter();
     let mut held_back = None;
     for mut sequence in waiting.by_ref() {
-        if all.sequences >= limits.running.max(1) {
+        if all.sequences >= limits.running.max(1) && sequence.drafts_for.is_none() {
             held_back = Some((sequence.entity, Waits::ForTurn));
             break;
         }
-        let model = match choose(states.iter(), sequence.speaks_with.copied()) {
+        let chosen = match sequence.drafts_for {
+            Some(drafts_for) => Ok(Some(drafts_for.model)),
+            None => choose(states.iter(), sequence.speaks_with.copied()),
+        };
+        let model = match chosen {
             Ok(Some(model)) => models.get(model).map_err(|_| Refusal::NoSuchModel(model)),
             Ok(None) => {
                 commands.entity(sequence.entity).try_insert(Waits::ForModel);
@@ -215,7 +221,8 @@ pub fn admit_queued(
         let kept = limits.kept_states_of(sequence.conversation.is_some());
         let bytes = model.cost.of_keeping(sequence.tokens.len(), kept).saturating_add(model.cost.block);
         let blocks = model.cost.blocks(sequence.tokens.len()).saturating_add(1);
-        let needed = Used { sequences: 1, states: 1 + kept, blocks, bytes };
+        let counted = usize::from(sequence.drafts_for.is_none());
+        let needed = Used { sequences: counted, states: 1 + kept, blocks, bytes };
         let fits = |all: &Used, of_model: &HashMap<Entity, Used>| {
             let used = of_model.get(&model.entity).copied().unwrap_or_default();
             let limit = limits.cache_bytes.unwrap_or(u64::MAX);
@@ -335,7 +342,8 @@ fn begin(model: &ModelItem<'_, '_>, sequence: &mut WaitingItem<'_, '_>) -> Resul
         only_reads,
         end_tokens: rules.end_tokens.as_ref().unwrap_or(usual).clone(),
     };
-    let transcript = model.tokenizer.filter(|_| !sequence.has_transcript);
+    let is_heard = sequence.drafts_for.is_none();
+    let transcript = model.tokenizer.filter(|_| is_heard && !sequence.has_transcript);
     let transcript = transcript.map(|tokenizer| Transcript::new(tokenizer.stream(), rules.stop_texts.clone()));
     Ok(Begun { running, conversation, sampler, transcript })
 }

@@ -14,6 +14,7 @@ use crate::checkpoint::ModelConfig;
 use crate::world::batch::Batch;
 use crate::world::control::{ForkOf, Paused};
 use crate::world::cursor::{Cursor, Cut, HeadPiece};
+use crate::world::draft::SitsOut;
 use crate::world::layer::{ActiveLayer, layers_of};
 use crate::world::model::{ActiveModel, Unavailable};
 use crate::world::sequence::{Finished, Queued, Running, Waits};
@@ -93,7 +94,9 @@ fn go_on(world: &mut World, meter: &mut Meter) -> Progress {
         }
         let mut pace = world.resource_mut::<Pace>();
         pace.begin_step(work);
-        pace.record(Piece::Begin, Work::default(), meter.lap());
+        let took = meter.lap();
+        pace.spend(took);
+        pace.record(Piece::Begin, Work::default(), took);
         world.insert_resource(Cursor::Layer(0));
     }
     let Some(active) = active_model(world) else { return Progress::Idle };
@@ -165,6 +168,7 @@ impl Active {
     /// Notes what it took.
     fn record(&self, world: &mut World, piece: &HeadPiece, took: f64) {
         let mut pace = world.resource_mut::<Pace>();
+        pace.spend(took);
         match (piece.slice().len(), piece.picks().len()) {
             _ if piece.rows() == 0 => {}
             (slice @ 1.., 0) => {
@@ -185,8 +189,11 @@ fn count_running(world: &mut World) -> usize {
 
 /// Whether a step that had nothing to compute leaves something for the next one.
 fn is_waited_for(world: &mut World) -> bool {
-    let mut running = world.query_filtered::<&Tokens, (With<Running>, Without<Paused>)>();
-    if running.iter(world).any(|tokens| tokens.unread().next().is_some()) {
+    let mut running = world.query_filtered::<(&Tokens, Option<&SitsOut>), (With<Running>, Without<Paused>)>();
+    let goes_on = |(tokens, sits_out): (&Tokens, Option<&SitsOut>)| {
+        tokens.unread().next().is_some() && !sits_out.is_some_and(|sits_out| sits_out.0)
+    };
+    if running.iter(world).any(goes_on) {
         return true;
     }
     let mut models = world.query_filtered::<&ModelConfig, Without<Unavailable>>();
@@ -220,7 +227,9 @@ fn pass_over_layers(world: &mut World, active: &Active, next: usize, meter: &mut
             schedule.run(world);
             world.entity_mut(layer).remove::<ActiveLayer>();
             meter.piece_done();
-            world.resource_mut::<Pace>().record(piece, work, meter.lap());
+            let (took, mut pace) = (meter.lap(), world.resource_mut::<Pace>());
+            pace.spend(took);
+            pace.record(piece, work, took);
         }
         true
     })
@@ -247,6 +256,7 @@ fn run_head(world: &mut World, active: &Active, meter: &mut Meter) -> Progress {
                 Awaited { .. } => {}
             }
             let Some(next) = piece.next(active.cut(world, meter, piece.rows())) else {
+                world.resource_mut::<Pace>().end_step(active.model);
                 world.insert_resource(Cursor::Begin);
                 return Progress::StepDone;
             };

@@ -8,6 +8,7 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::query::{Allow, QueryData};
 
 use super::finish::{finish_later, forget_later, read_again_later};
+use super::guesses;
 use super::pace::{Pace, Work};
 use super::take_back::rows_to_keep;
 use crate::checkpoint::ModelConfig;
@@ -15,6 +16,7 @@ use crate::world::batch::Batch;
 use crate::world::cache::Caches;
 use crate::world::control::{Paused, Priority};
 use crate::world::conversation::Conversation;
+use crate::world::draft::{Drafted, Drafts, DraftsFor, SitsOut, TakesDrafts};
 use crate::world::limits::{CacheCost, Limits};
 use crate::world::model::{ActiveModel, OnModel};
 use crate::world::sequence::{Admitted, Arrival, FinishReason, LogitsFrom, Running};
@@ -40,15 +42,17 @@ pub fn choose_model(
     mut batch: ResMut<Batch>,
     mut models: Query<&mut Turn, With<ModelConfig>>,
     active: Query<Entity, With<ActiveModel>>,
-    running: Query<(&Running, &Arrival), Without<Paused>>,
+    running: Query<(&Running, &Arrival, Option<&SitsOut>, Has<DraftsFor>), Without<Paused>>,
     mut step: Local<u64>,
 ) {
     batch.clear();
-    let turns = running.iter().filter_map(|(running, arrival)| {
+    let taking_part = running.iter().filter(|(_, _, sits_out, _)| !sits_out.is_some_and(|sits_out| sits_out.0));
+    let turns = taking_part.filter_map(|(running, arrival, _, drafts)| {
         let turn = models.get(running.model).ok()?;
-        Some((turn.step, *arrival, running.model))
+        // All guesses are in before those who wait for them go on, together.
+        Some((!drafts, turn.step, *arrival, running.model))
     });
-    let Some((_, _, chosen)) = turns.min() else { return };
+    let Some((_, _, _, chosen)) = turns.min() else { return };
     *step += 1;
     if let Ok(mut turn) = models.get_mut(chosen) {
         turn.step = *step;
@@ -60,11 +64,23 @@ pub fn choose_model(
 }
 
 /// What filling a batch asks of a sequence that runs.
-type Runs<'w> =
-    (Entity, &'w Arrival, Option<&'w Priority>, &'w Tokens, &'w Running, Has<Conversation>, Option<&'w LogitsFrom>);
+#[derive(QueryData)]
+pub struct Runs {
+    entity: Entity,
+    arrival: &'static Arrival,
+    priority: Option<&'static Priority>,
+    pub(super) tokens: &'static Tokens,
+    pub(super) running: &'static Running,
+    talks: Has<Conversation>,
+    pub(super) logits_from: Option<&'static LogitsFrom>,
+    pub(super) drafting: Option<(&'static Drafted, &'static Drafts)>,
+    sits_out: Option<&'static SitsOut>,
+    drafts: Has<DraftsFor>,
+}
 
 /// A sequence that runs, as far as filling a batch looks at it.
 struct Runner {
+    drafts: bool,
     priority: Reverse<Priority>,
     arrival: (Arrival, Entity),
     model: Entity,
@@ -77,23 +93,25 @@ struct Runner {
 }
 
 impl Runner {
-    fn of(runs: <Runs<'_> as QueryData>::Item<'_, '_>, limits: &Limits) -> Self {
-        let (sequence, &arrival, priority, tokens, running, talks, _) = runs;
+    fn of(runs: &RunsItem<'_, '_>, limits: &Limits) -> Self {
+        let RunsItem { tokens, running, .. } = runs;
         let alike = tokens.alike();
+        let takes_part = !runs.sits_out.is_some_and(|sits_out| sits_out.0);
         Self {
-            priority: Reverse(priority.copied().unwrap_or_default()),
-            arrival: (arrival, sequence),
+            drafts: runs.drafts,
+            priority: Reverse(runs.priority.copied().unwrap_or_default()),
+            arrival: (*runs.arrival, runs.entity),
             model: running.model,
-            kept_states: limits.kept_states_of(talks),
+            kept_states: limits.kept_states_of(runs.talks),
             processed: tokens.processed,
-            unread: tokens.len() - tokens.processed,
+            unread: if takes_part { tokens.len() - tokens.processed } else { 0 },
             alike: tokens.keep_at.map_or(alike, |place| rows_to_keep(tokens.processed, alike, place)),
         }
     }
 
     /// Who is served first, where not all can be.
-    fn order(&self) -> (Reverse<Priority>, (Arrival, Entity)) {
-        (self.priority, self.arrival)
+    fn order(&self) -> (bool, Reverse<Priority>, (Arrival, Entity)) {
+        (self.drafts, self.priority, self.arrival)
     }
 }
 
@@ -126,14 +144,14 @@ pub fn fill_batch(
     limits: Res<Limits>,
     pace: Res<Pace>,
     mut batch: ResMut<Batch>,
-    active: OnModel<(Entity, &mut Turn)>,
+    active: OnModel<(Entity, &mut Turn, &ModelConfig, Has<TakesDrafts>)>,
     costs: Query<&CacheCost>,
     running: Query<Runs, Without<Paused>>,
     kept_out: Query<(&Tokens, &Running, Has<Conversation>), KeptOut>,
     at_rest: Query<(Entity, &Arrival, &Admitted, &Tokens, Has<Conversation>), AtRest>,
 ) {
-    let (model, mut turn) = active.into_inner();
-    let mut runners: Vec<Runner> = running.iter().map(|runs| Runner::of(runs, &limits)).collect();
+    let (model, mut turn, config, takes_drafts) = active.into_inner();
+    let mut runners: Vec<Runner> = running.iter().map(|runs| Runner::of(&runs, &limits)).collect();
     runners.sort_unstable_by_key(|runner| runner.order());
     let mut held = Held::default();
     for (tokens, running, talks) in &kept_out {
@@ -152,7 +170,7 @@ pub fn fill_batch(
     });
     let mut resting: Vec<Resting> = resting.collect();
     resting.sort_unstable_by_key(|resting| Reverse(resting.sequence));
-    let chosen = loop {
+    let (chosen, of_resting) = loop {
         let (chosen, next) = rows_that_fit(&runners, model, &limits, &pace, *turn);
         let of_resting = resting.iter().fold(held, |held, resting| Held {
             bytes: held.bytes.saturating_add(resting.bytes),
@@ -163,7 +181,7 @@ pub fn fill_batch(
         let beyond = || blocks_beyond(&runners, &chosen, model, &costs, of_resting);
         let Some((needed, limit)) = outgrown.or_else(beyond) else {
             *turn = next;
-            break chosen;
+            break (chosen, of_resting);
         };
         // Only those of this model give its blocks back.
         let frees = |of: Entity| limits.cache_bytes.is_some() || of == model;
@@ -180,12 +198,32 @@ pub fn fill_batch(
         }
         read_again_later(&mut commands, last);
     };
-    for (index, rows) in chosen {
-        let Ok((sequence, _, _, tokens, _, _, logits_from)) = running.get(runners[index].arrival.1) else { continue };
+    let mut drafts = vec![0; chosen.len()];
+    if takes_drafts {
+        let likely = chosen.iter().filter_map(|&(index, _)| running.get(runners[index].arrival.1).ok());
+        let likely: Vec<_> = likely.map(|runs| guesses::likelihoods(&runs, config)).collect();
+        let rows = chosen.iter().map(|&(_, rows)| rows).sum();
+        let counts = match limits.drafts {
+            Some(wanted) => guesses::as_many_as(wanted, &likely, rows, limits.rows),
+            None => guesses::worth_a_row(&likely, model, rows, limits.rows, &pace),
+        };
+        let with_drafts = chosen.iter().zip(&counts).map(|(&(index, rows), drafts)| (index, rows + drafts));
+        let with_drafts: Vec<_> = with_drafts.collect();
+        let outgrows = |limit| bytes_after(&runners, &with_drafts, &costs, of_resting) > limit;
+        if !limits.cache_bytes.is_some_and(outgrows) && pace.fits(model, work_of(&runners, &with_drafts)) {
+            drafts = counts;
+        }
+    }
+    for (place, (index, rows)) in chosen.into_iter().enumerate() {
+        let Ok(runs) = running.get(runners[index].arrival.1) else { continue };
+        let tokens = runs.tokens;
         let last = tokens.len() - 1;
-        let logits_from = logits_from.map_or(last, |from| from.0.min(last));
+        let logits_from = runs.logits_from.map_or(last, |from| from.0.min(last));
         let picks = tokens.processed + rows == tokens.len();
-        batch.push(sequence, tokens.unread().take(rows), tokens.processed, logits_from, picks);
+        batch.push(runs.entity, tokens.unread().take(rows), tokens.processed, logits_from, picks);
+        if let Some((drafted, _)) = runs.drafting {
+            batch.push_drafts(&drafted.tokens[..drafts[place]]);
+        }
     }
 }
 
@@ -226,12 +264,7 @@ fn rows_that_fit(
 ) -> (Vec<(usize, usize)>, Turn) {
     let shared = |rows: usize| {
         let shared = share_rows(runners, model, rows, turn);
-        let mut work = Work::default();
-        for &(index, rows) in &shared.0 {
-            let first = runners[index].processed;
-            work.rows += rows;
-            work.depth += (first..first + rows).sum::<usize>();
-        }
+        let work = work_of(runners, &shared.0);
         (shared, work)
     };
     let most = limits.rows.max(1);
@@ -240,6 +273,17 @@ fn rows_that_fit(
         return all;
     }
     shared(pace.rows_that_fit(model, work.rows.min(most), |rows| shared(rows).1)).0
+}
+
+/// What the rows of those that are chosen are.
+fn work_of(runners: &[Runner], chosen: &[(usize, usize)]) -> Work {
+    let mut work = Work::default();
+    for &(index, rows) in chosen {
+        let first = runners[index].processed;
+        work.rows += rows;
+        work.depth += (first..first + rows).sum::<usize>();
+    }
+    work
 }
 
 /// Which runners of `model` get how many of the `rows` of a step, and whose turn it was then.

@@ -4,6 +4,7 @@ use bevy_ecs::prelude::*;
 
 use crate::world::cache::Caches;
 use crate::world::conversation::Conversation;
+use crate::world::draft::DraftsFor;
 use crate::world::heard::{SequenceFinished, Spoken};
 use crate::world::sequence::{Admitted, FinishReason, Finished, Queued, Running, Waits};
 use crate::world::tokens::Tokens;
@@ -35,6 +36,11 @@ pub(crate) fn read_again_later(commands: &mut Commands, sequence: Entity) {
 
 /// Ends a sequence for `reason`: what was held back is certain now, and what it has said is its answer.
 pub(super) fn finish(mut sequence: EntityWorldMut<'_>, reason: FinishReason) {
+    if sequence.contains::<DraftsFor>() {
+        // Nobody has asked for it, and the one that it follows goes on alone.
+        tracing::debug!("no more guesses from {}: {reason:?}", sequence.id());
+        return sequence.despawn();
+    }
     let entity = sequence.id();
     let mut text = String::new();
     if let Some(mut transcript) = sequence.get_mut::<Transcript>() {

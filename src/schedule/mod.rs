@@ -5,10 +5,13 @@ mod advance;
 mod awaited;
 mod budget;
 mod choose;
+mod drafters;
 mod emit;
 mod fill;
 mod finish;
 mod full;
+mod guesses;
+mod lookup;
 mod pace;
 pub mod profile;
 mod prompt;
@@ -24,17 +27,19 @@ pub use admit::{admit_queued, settle};
 pub use advance::{Progress, advance, leave_step};
 pub use awaited::Awaited;
 pub use budget::Budget;
+pub use drafters::lead_drafters;
 pub use emit::{count_processed, emit_picks};
 pub use fill::{Turn, choose_model, fill_batch};
 pub use finish::read_again;
 #[cfg(feature = "gpu")]
 pub(crate) use finish::read_again_later;
 pub use full::{Full, make_room};
+pub use lookup::look_up_drafts;
 pub use pace::Pace;
 pub use requests::take_requests;
-pub use sample::{Picks, pick_tokens};
+pub use sample::{Pick, Picks, pick_tokens};
 pub use sets::{BeginStep, EndStep, LayerPass, LayerSystems, LeaveStep, PollDevice, StepSystems};
-pub use take_back::{TakenBack, keep_states, take_back};
+pub use take_back::{TakenBack, keep_states, take_back, take_back_drafts};
 
 use crate::world::batch::Batch;
 use crate::world::control::TurnsForgotten;
@@ -62,8 +67,10 @@ pub fn install(world: &mut World) {
     world.schedule_scope(BeginStep, |_, schedule| {
         // They touch what nothing else does within a step, whatever else of the world they could.
         let requests = (make_room.ambiguous_with_all(), take_requests.ambiguous_with_all()).chain();
+        schedule.configure_sets(StepSystems::Draft.after(admit_queued).before(choose_model));
         let systems = (requests, settle, admit_queued, choose_model, fill_batch).chain();
-        schedule.add_systems(systems.in_set(StepSystems::Admit));
+        let drafts = (drafters::lead_drafters, look_up_drafts).chain();
+        schedule.add_systems((systems.in_set(StepSystems::Admit), drafts.in_set(StepSystems::Draft)));
     });
     world.schedule_scope(EndStep, |_, schedule| {
         schedule.configure_sets((

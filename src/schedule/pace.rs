@@ -57,7 +57,14 @@ pub struct Pace {
     pub(super) work: Work,
     /// How many steps have begun.
     step: u64,
+    /// How long that in hand has taken as yet.
+    spent: f64,
+    /// What whole steps of a model have cost, by how many rows they had, up to [`FEW`].
+    passes: HashMap<Entity, Vec<Mean>>,
 }
+
+/// Up to so many rows, what a step costs is known for each number.
+const FEW: usize = 64;
 
 /// The numbers of rows that a step with too little time for all of them chooses from. Kernels take rows by fours, eights
 /// and sixteens: 7 rows of a layer of the 0.8B shape took longer than 8, and 14 than 16.
@@ -70,6 +77,39 @@ impl Pace {
     pub(super) fn begin_step(&mut self, work: Work) {
         self.work = work;
         self.step += 1;
+        self.spent = 0.0;
+    }
+
+    /// Counts this as time that the step in hand has taken.
+    pub(super) fn spend(&mut self, took: f64) {
+        self.spent += took;
+    }
+
+    /// Notes that the step in hand, of `model`, has come to its end.
+    pub(super) fn end_step(&mut self, model: Entity) {
+        self.record_pass(model, self.work.rows, self.spent);
+    }
+
+    /// Notes what a step of so many rows took.
+    pub(super) fn record_pass(&mut self, model: Entity, rows: usize, took: f64) {
+        let passes = self.passes.entry(model).or_insert_with(|| vec![Mean::default(); FEW + 1]);
+        if let Some(mean) = passes.get_mut(rows) {
+            mean.count = (mean.count + 1).min(LATEST);
+            let usual = mean.count >= LATEST / 2;
+            let took = if usual { took.min(HELD_UP * mean.seconds) } else { took };
+            mean.seconds += (took - mean.seconds) / f64::from(mean.count);
+        }
+    }
+
+    /// How many seconds a step of `model` takes with so many rows: what it took, or would between fewer and more, or if more
+    /// cost nothing. Nothing, where no fewer were tried, or they are not [few](FEW).
+    pub(super) fn pass(&self, model: Entity, rows: usize) -> Option<f64> {
+        let passes = self.passes.get(&model).filter(|passes| rows < passes.len())?;
+        let known = |rows: &usize| passes[*rows].count > 0;
+        let fewer = (0..=rows).rev().find(known)?;
+        let Some(more) = (rows..passes.len()).find(known) else { return Some(passes[fewer].seconds) };
+        let share = (rows - fewer) as f64 / (more - fewer).max(1) as f64;
+        Some(passes[fewer].seconds + share * (passes[more].seconds - passes[fewer].seconds))
     }
 
     /// Notes what a piece took.

@@ -1,7 +1,7 @@
 //! The table of contents of a step: three schedules and the sets of each, in the order they run.
 //!
 //! ```text
-//! BeginStep   Admit → Embed
+//! BeginStep   Admit (Draft) → Embed
 //! LayerPass   MixerNorm → Mixer → MlpNorm → Mlp      once per layer entity
 //! EndStep     Head → Await → Constrain → Sample → Emit
 //! ```
@@ -36,6 +36,9 @@ pub struct PollDevice;
 pub enum StepSystems {
     /// Takes in queued sequences and fills the [`Batch`](crate::world::batch::Batch).
     Admit,
+    /// Sequences → what may follow, [`Drafted`](crate::world::draft::Drafted). In the middle of `Admit`: once it is known who
+    /// runs, and before the batch is filled.
+    Draft,
     /// Batch → `Residual`.
     Embed,
     /// `Residual` → `Logits`, of the rows that they are wanted of: the last of each sequence, unless it asks for more.
@@ -44,7 +47,8 @@ pub enum StepSystems {
     /// [`Awaited`](super::Awaited). Empty where logits are computed on the spot.
     Await,
     /// `Logits` → the same with what must not be picked ruled out: empty, for masks and grammars of a host. Runs once for
-    /// each group of rows, when their logits are complete, however the head was cut.
+    /// each group of rows, when their logits are complete, however the head was cut. What a row follows are the tokens of its
+    /// sequence, and then [`Batch::drafts_before`](crate::world::batch::Batch::drafts_before) it.
     Constrain,
     /// `Logits` → one token more for each of those sequences. Runs once for each group of rows, or for parts of it.
     Sample,

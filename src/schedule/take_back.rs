@@ -1,6 +1,8 @@
 //! Where caches are kept to come back to, and where they are taken back: for every storage alike.
 
+use bevy_ecs::entity_disabling::Disabled;
 use bevy_ecs::prelude::*;
+use bevy_ecs::query::Allow;
 
 use crate::world::batch::Batch;
 use crate::world::cache::{Caches, DeltaState, KvCache};
@@ -59,6 +61,29 @@ pub fn keep_states<S: Storage>(
         for cache in caches.iter() {
             if let Ok(mut state) = delta_states.get_mut(cache) {
                 state.keep(limits.kept_states);
+            }
+        }
+    }
+}
+
+/// Part of the `Emit` set: takes back the rows of guesses that were wrong, as if they had never been read.
+pub fn take_back_drafts<S: Storage>(
+    batch: Res<Batch>,
+    sequences: Query<(&Tokens, &Caches), Allow<Disabled>>,
+    mut delta_states: Query<&mut DeltaState<S>, Allow<Disabled>>,
+    mut kv_caches: Query<&mut KvCache<S>, Allow<Disabled>>,
+) {
+    for span in batch.spans.iter().filter(|span| span.drafts > 0) {
+        let Ok((tokens, caches)) = sequences.get(span.sequence) else { continue };
+        for cache in caches.iter() {
+            if let Ok(mut cache) = kv_caches.get_mut(cache) {
+                cache.truncate(tokens.processed);
+            }
+            if let Ok(mut state) = delta_states.get_mut(cache)
+                && let Err(error) = state.truncate(tokens.processed)
+            {
+                // No step has more guesses than it can take back.
+                tracing::error!("{}: {error}", span.sequence);
             }
         }
     }

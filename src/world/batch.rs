@@ -25,15 +25,31 @@ pub struct Span {
     /// Those among them whose logits are wanted, from here on to the last: none of an earlier chunk of a prompt, unless
     /// its sequence has [`LogitsFrom`](super::sequence::LogitsFrom).
     pub logits_from: usize,
-    /// Whether the last row's logits pick a token: not for the earlier chunks of a prompt.
+    /// Whether the logits of its last token pick the next: not for the earlier chunks of a prompt.
     pub picks: bool,
+    /// How many rows at its end are of tokens that were only [guessed](super::draft::Drafted) to follow. Each picks as well, if
+    /// the one before it has picked its token.
+    pub drafts: usize,
 }
 
 impl Span {
-    /// Whether a token is picked from the logits of this row of the batch.
+    /// Whether a token is picked from the logits of this row of the batch, or may be.
     #[must_use]
     pub fn picks_at(&self, row: usize) -> bool {
-        self.picks && row + 1 == self.rows.end
+        self.picks && self.drafts_before(row).is_some()
+    }
+
+    /// How many guessed tokens lie between those that the sequence has and the pick of this row of the batch; `None` of a row
+    /// before its last token.
+    #[must_use]
+    pub fn drafts_before(&self, row: usize) -> Option<usize> {
+        (row + 1 + self.drafts).checked_sub(self.rows.end)
+    }
+
+    /// Its rows that are of tokens that the sequence has.
+    #[must_use]
+    pub fn certain(&self) -> usize {
+        self.rows.len() - self.drafts
     }
 }
 
@@ -54,6 +70,14 @@ impl Batch {
     /// see [`Cursor::logit_rows`](super::cursor::Cursor::logit_rows).
     pub fn logit_rows(&self) -> impl Iterator<Item = (&Span, usize)> {
         self.spans.iter().flat_map(|span| (span.logits_from..span.rows.end).map(move |row| (span, row)))
+    }
+
+    /// The guessed tokens that the pick of a row would follow, after all that its sequence has: for masks and grammars, which
+    /// have to know what a row's logits come after.
+    #[must_use]
+    pub fn drafts_before(&self, span: &Span, row: usize) -> &[u32] {
+        let drafts = span.drafts_before(row).unwrap_or(0);
+        &self.tokens[row + 1 - drafts..=row]
     }
 
     /// Empties the batch and keeps its memory.
@@ -78,6 +102,15 @@ impl Batch {
         let (end, count) = (self.tokens.len(), self.tokens.len() - start);
         self.positions.extend((first..first + count).map(|position| position as u32));
         let logits_from = start + logits_from.saturating_sub(first).min(count);
-        self.spans.push(Span { sequence, rows: start..end, logits_from, picks });
+        self.spans.push(Span { sequence, rows: start..end, logits_from, picks, drafts: 0 });
+    }
+
+    /// Appends `drafts` to the rows that were pushed last: tokens that may follow them.
+    pub fn push_drafts(&mut self, drafts: &[u32]) {
+        let (Some(span), Some(&last)) = (self.spans.last_mut(), self.positions.last()) else { return };
+        self.tokens.extend(drafts);
+        self.positions.extend((1..=drafts.len() as u32).map(|ahead| last + ahead));
+        span.rows.end += drafts.len();
+        span.drafts += drafts.len();
     }
 }

@@ -4,6 +4,7 @@ use bevy_ecs::lifecycle::HookContext;
 use bevy_ecs::prelude::*;
 use bevy_ecs::world::DeferredWorld;
 
+use super::draft::DraftsFor;
 use super::status::{FinishReason, Queued, Running};
 use super::transcript::Transcript;
 
@@ -46,7 +47,8 @@ pub struct SequenceFinished {
 /// Tells of a sequence that is despawned before it has ended.
 pub(super) fn despawned(mut world: DeferredWorld<'_>, HookContext { entity: sequence, .. }: HookContext) {
     let entity = world.entity(sequence);
-    if !entity.contains::<Running>() && !entity.contains::<Queued>() {
+    let is_under_way = entity.contains::<Running>() || entity.contains::<Queued>();
+    if !is_under_way || entity.contains::<DraftsFor>() {
         return;
     }
     let text = entity.get::<Transcript>().map(|transcript| transcript.clone().finish()).unwrap_or_default();

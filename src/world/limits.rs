@@ -21,6 +21,9 @@ pub struct Limits {
     /// States of its delta nets that a conversation keeps at most, one a turn, to go back to where a turn is asked again or
     /// the template writes it otherwise afterwards. Each takes [`CacheCost::fixed`]; without them, all is read again.
     pub kept_states: usize,
+    /// How many guesses each sequence has rows for in a step, as far as it has [some](super::draft::Drafted) and there is room.
+    /// Where nothing is said, as many as make up for what their rows cost.
+    pub drafts: Option<usize>,
 }
 
 impl Limits {
@@ -33,7 +36,7 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { rows: 256, running: usize::MAX, cache_bytes: None, kept_states: 4 }
+        Self { rows: 256, running: usize::MAX, cache_bytes: None, kept_states: 4, drafts: None }
     }
 }
 

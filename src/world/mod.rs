@@ -10,6 +10,7 @@ pub mod control;
 pub mod conversation;
 pub mod cursor;
 pub mod delta_net;
+pub mod draft;
 pub mod fingerprint;
 pub mod heard;
 pub mod layer;

@@ -51,6 +51,11 @@ impl Sampler {
         &self.random
     }
 
+    /// Has it pick by these random numbers from now on.
+    pub(crate) fn rewind(&mut self, random: Random) {
+        self.random = random;
+    }
+
     /// How it picks.
     #[must_use]
     pub fn settings(&self) -> &Sampling {

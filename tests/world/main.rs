@@ -9,6 +9,7 @@ mod anything;
 mod batching;
 mod control;
 mod conversations;
+mod drafts;
 mod endings;
 mod front_door;
 mod host;

@@ -11,7 +11,7 @@ pub enum Phase {
     /// Some of its rows are of a prompt, or of a text that is read again. What it generates beside them is counted here as
     /// well: rows of a step share its weights, and what each costs cannot be told.
     Prompt,
-    /// Each of its rows is the last token of a sequence that generates.
+    /// Each of its rows is the last token of a sequence that generates, or a guess at what follows it.
     Decode,
     /// It found nothing to compute.
     Idle,
@@ -30,7 +30,7 @@ impl Phase {
         let mut spans = batch.spans.iter();
         if batch.is_empty() {
             Self::Idle
-        } else if spans.all(|span| span.rows.len() == 1 && generates(span.sequence, batch.positions[span.rows.start])) {
+        } else if spans.all(|span| span.certain() == 1 && generates(span.sequence, batch.positions[span.rows.start])) {
             Self::Decode
         } else {
             Self::Prompt

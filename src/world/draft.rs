@@ -1,0 +1,143 @@
+//! Guessing ahead without losing anything: a sequence's next tokens are guessed by something cheap, and its model reads the
+//! guesses in one pass, as rows beside that of its last token. Its own logits, row by row, pick the tokens as they would have
+//! without; rows after the first wrong guess are taken back. A guess decides how many rows are computed at once, never what
+//! is said. (Speculative decoding: [Leviathan et al. 2023](https://arxiv.org/abs/2211.17192), with the pick in place of their
+//! acceptance rule, so that the same seed gives the same text.)
+
+use bevy_ecs::prelude::*;
+
+/// Put beside a [`Prompt`](super::sequence::Prompt), it is where guesses come from. Without it there are none, unless a host
+/// has a system of its own write [`Drafted`].
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
+#[component(immutable)]
+#[require(Drafted, Drafts, SitsOut)]
+#[non_exhaustive]
+pub enum Draft {
+    /// What followed the last time that the sequence, its prompt included, came by these tokens: for texts that quote.
+    Lookup,
+    /// What another model of the same vocabulary says. It reads along in the same world, in caches of its own; where it cannot,
+    /// for want of memory or of positions, the sequence goes on without.
+    Model(Entity),
+}
+
+/// The most guesses that a pass takes: with the last token, as many rows as a delta net has between two of its states.
+pub const MOST_DRAFTS: usize = 15;
+
+/// The guesses for the next pass, good for as long as the sequence is as long as it was then.
+#[derive(Component, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drafted {
+    /// The tokens, in order.
+    pub tokens: Vec<u32>,
+    /// How many tokens the sequence had.
+    pub after: usize,
+    /// How good the first is, on the scale of what makes them, from 0; each after it counts as one better. For a lookup, how
+    /// many tokens were found again.
+    pub trust: usize,
+}
+
+/// What has come of a sequence's guesses.
+#[derive(Component, Clone, Debug, Default, PartialEq)]
+pub struct Drafts {
+    /// Passes that generated tokens.
+    pub passes: u64,
+    /// Guesses that went through them.
+    pub drafted: u64,
+    /// Those that were right.
+    pub accepted: u64,
+    /// By trust.
+    rates: [Rate; MOST_DRAFTS + 1],
+}
+
+/// On a model whose backend takes rows back at once: drafts are passed over on others.
+#[derive(Component, Clone, Copy, Debug, Default)]
+pub struct TakesDrafts;
+
+/// On a sequence that guesses for another, which it follows.
+#[derive(Component, Clone, Copy, Debug)]
+#[component(immutable)]
+pub struct DraftsFor {
+    /// The other one.
+    pub sequence: Entity,
+    /// What it runs on.
+    pub model: Entity,
+    /// How many tokens it is to guess after what it follows.
+    pub wanted: usize,
+}
+
+/// On a sequence that takes no part in the next step, though it runs: it waits for guesses, or for somebody to want its own.
+#[derive(Component, Clone, Copy, Debug, Default)]
+pub struct SitsOut(pub bool);
+
+/// How often guesses of one trust were right of late.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Rate {
+    right: f32,
+    all: f32,
+}
+
+impl Rate {
+    /// What is left of what is known, with each guess: about the last 32 count.
+    const KEPT: f32 = 31.0 / 32.0;
+    /// How many guesses an expectation is worth.
+    const PRIOR: f32 = 2.0;
+
+    fn record(&mut self, right: bool) {
+        self.right = Self::KEPT * self.right + if right { 1.0 } else { 0.0 };
+        self.all = Self::KEPT * self.all + 1.0;
+    }
+
+    fn share(self, expected: f32) -> f32 {
+        (self.right + Self::PRIOR * expected) / (self.all + Self::PRIOR)
+    }
+}
+
+impl Drafts {
+    /// How many tokens a pass has given.
+    #[must_use]
+    pub fn tokens_per_pass(&self) -> f64 {
+        if self.passes == 0 { 0.0 } else { 1.0 + self.accepted as f64 / self.passes as f64 }
+    }
+
+    /// How likely each of these guesses is to be taken: that it is right, and all before it.
+    pub(crate) fn likelihoods(&self, drafted: &Drafted) -> impl Iterator<Item = f32> + use<'_> {
+        let rates = (drafted.trust..).map(|trust| {
+            let trust = trust.min(MOST_DRAFTS);
+            // What is not known yet is expected to be worth trying, and the more so the longer it has gone well.
+            self.rates[trust].share((trust + 1) as f32 / (trust + 2) as f32)
+        });
+        rates.take(drafted.tokens.len()).scan(1.0, |all, rate| {
+            *all *= rate;
+            Some(*all)
+        })
+    }
+
+    /// Notes what came of guesses, whether they were used or not: the tokens that followed.
+    pub(crate) fn learn(&mut self, drafted: &Drafted, followed: impl Iterator<Item = u32>) {
+        for ((&guess, token), trust) in drafted.tokens.iter().zip(followed).zip(drafted.trust..) {
+            self.rates[trust.min(MOST_DRAFTS)].record(guess == token);
+            if guess != token {
+                break;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guesses_that_go_wrong_are_trusted_less_and_those_that_go_well_more() {
+        let mut drafts = Drafts::default();
+        let drafted = Drafted { tokens: vec![1, 2, 3], after: 0, trust: 1 };
+        let likely = |drafts: &Drafts| drafts.likelihoods(&drafted).collect::<Vec<_>>();
+        let before = likely(&drafts);
+        assert!(before.is_sorted_by(|one, next| one > next) && before[0] > 0.5);
+        (0..50).for_each(|_| drafts.learn(&drafted, [1, 2, 9].into_iter()));
+        let after = likely(&drafts);
+        assert!(after[0] > 0.9 && after[1] > 0.9 && after[2] < 0.1, "{after:?}");
+        (0..200).for_each(|_| drafts.learn(&drafted, [7].into_iter()));
+        assert!(likely(&drafts)[0] < 0.1);
+    }
+}

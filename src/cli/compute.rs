@@ -35,6 +35,11 @@ impl ComputeArgs {
         Ok(())
     }
 
+    /// Loads another beside it, which is computed on the CPU.
+    pub(super) fn load_on_cpu(&self, checkpoint: Checkpoint) -> anyhow::Result<LoadedModel> {
+        model::load(checkpoint, model::options(&Backend::Cpu, self.threads, model::numerics(self.exact)))
+    }
+
     /// Loads an opened checkpoint.
     pub(super) fn load(&self, checkpoint: Checkpoint) -> anyhow::Result<LoadedModel> {
         model::load(checkpoint, model::options(&self.backend, self.threads, model::numerics(self.exact)))

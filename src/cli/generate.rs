@@ -15,6 +15,7 @@ use loquent::world::sequence::HostLogits;
 use serde_json::json;
 
 use super::compute::ComputeArgs;
+use super::draft::{self, DraftArgs};
 use super::ending::{EndingArgs, INTERRUPTED};
 use super::output::{Form, Output, PendingFile};
 use super::prompt::{PromptArgs, shown};
@@ -37,6 +38,8 @@ pub(super) struct Args {
     sampling: SamplingArgs,
     #[command(flatten)]
     compute: ComputeArgs,
+    #[command(flatten)]
+    draft: DraftArgs,
     /// Write JSON, an object a line
     #[arg(long)]
     json: bool,
@@ -76,6 +79,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = args.compute.load(checkpoint)?;
     let numerics = loaded.numerics();
     let mut world = model::world(loaded);
+    let guesses = args.draft.install(&mut world, &args.compute)?;
     let load_seconds = started.elapsed().as_secs_f64();
     let with_timeline = trace.is_some() || page.is_some();
     if args.profile || with_timeline {
@@ -87,6 +91,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     world.add_observer(|finished: On<SequenceFinished>, mut rest: ResMut<Rest>| rest.0.clone_from(&finished.text));
     let asked = args.ending.asked();
     let sequence = world.spawn((prompt, chat_options, sampler, rules)).id();
+    if let Some(guesses) = guesses {
+        world.entity_mut(sequence).insert(guesses);
+    }
     if logits.is_some() {
         // On a device they stay there otherwise.
         world.entity_mut(sequence).insert(HostLogits);
@@ -211,14 +218,18 @@ impl Run {
         let decode = total.as_secs_f64() - prefill;
         let (backend, adapter) = model::backend(&mut self.world);
         let workers = self.world.resource::<Workers>();
-        json!({
+        let mut summary = json!({
             "event": "done", "finish_reason": reason, "prompt_tokens": prompt, "new_tokens": new,
             "load_seconds": load_seconds, "prefill_seconds": prefill, "decode_seconds": decode,
             "prefill_tokens_per_second": ending::rate(self.tokens().processed.min(prompt), prefill),
             "decode_tokens_per_second": ending::rate(new.saturating_sub(1), decode),
             "backend": backend, "adapter": adapter, "numerics": model::numerics_name(self.numerics), "isa": workers.isa().to_string(),
             "threads": workers.threads(), "seed": seed,
-        })
+        });
+        if let Some(record) = DraftArgs::record(&self.world, self.sequence) {
+            summary["draft"] = record;
+        }
+        summary
     }
 
     /// How fast memory is read now, in bytes per second.
@@ -240,7 +251,7 @@ fn facts(args: &Args, summary: &serde_json::Value, bandwidth: f64) -> Vec<(&'sta
     let model = args.model.as_ref().map_or("the demo".to_owned(), |model| model.display().to_string());
     let computes = text("adapter")
         .unwrap_or_else(|| format!("{} threads, {}", summary["threads"], summary["isa"].as_str().unwrap_or_default()));
-    vec![
+    let mut facts = vec![
         ("model", model),
         ("computed by", computes),
         ("activations", text("numerics").unwrap_or_default()),
@@ -248,14 +259,17 @@ fn facts(args: &Args, summary: &serde_json::Value, bandwidth: f64) -> Vec<(&'sta
         ("new tokens", format!("{} at {:.1}/s", summary["new_tokens"], number("decode_tokens_per_second"))),
         ("ended by", text("finish_reason").unwrap_or_default()),
         ("memory is read at", format!("{:.1} GB/s", bandwidth / 1e9)),
-    ]
+    ];
+    facts.extend(summary.get("draft").map(|record| ("guesses", draft::sentence(record))));
+    facts
 }
 
 /// The summary for people.
 fn sentence(summary: &serde_json::Value) -> String {
     let number = |field: &str| summary[field].as_f64().unwrap_or_default();
+    let guesses = summary.get("draft").map(|record| format!(", {}", draft::sentence(record))).unwrap_or_default();
     format!(
-        "[seed {}, {}: {} prompt tokens at {:.1}/s, {} new ones at {:.1}/s]",
+        "[seed {}, {}: {} prompt tokens at {:.1}/s, {} new ones at {:.1}/s{guesses}]",
         summary["seed"],
         summary["finish_reason"].as_str().unwrap_or("done"),
         summary["prompt_tokens"],

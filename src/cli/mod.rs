@@ -3,6 +3,7 @@
 mod bench;
 mod chat;
 mod compute;
+mod draft;
 mod dtype;
 mod ending;
 mod generate;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use bevy_ecs::prelude::{Bundle, Entity, IntoScheduleConfigs, Messages, On, Res, ResMut, Resource, World};
+use bevy_ecs::prelude::{Bundle, Entity, IntoScheduleConfigs, Messages, On, Query, Res, ResMut, Resource, With, World};
 use loquent::checkpoint::Tokenizer;
 use loquent::prelude::*;
 use loquent::schedule::BeginStep;
@@ -13,6 +13,8 @@ use serde_json::Value;
 use super::thoughts;
 use super::turn::Turn;
 use super::voice::Voice;
+use crate::cli::compute::ComputeArgs;
+use crate::cli::draft::DraftArgs;
 use crate::cli::{ending, interrupt, model, progress};
 
 /// A world with one model and one conversation in it.
@@ -27,12 +29,16 @@ pub(super) struct Host {
 struct Outcome {
     /// Why it ended, once it has.
     reason: Option<FinishReason>,
-    /// How many rows its steps had.
-    rows: usize,
+    /// How many tokens were read of what comes before the answer.
+    read: usize,
 }
 
-fn count_rows(batch: Res<Batch>, mut outcome: ResMut<Outcome>) {
-    outcome.rows += batch.len();
+fn count_read(batch: Res<Batch>, mut outcome: ResMut<Outcome>, conversations: Query<&Tokens, With<Conversation>>) {
+    for span in &batch.spans {
+        let prompt = conversations.get(span.sequence).map_or(0, |tokens| tokens.prompt.len());
+        let positions = &batch.positions[span.rows.clone()];
+        outcome.read += positions.iter().filter(|&&position| (position as usize) < prompt).count();
+    }
 }
 
 fn note_end(finished: On<SequenceFinished>, mut outcome: ResMut<Outcome>) {
@@ -46,11 +52,19 @@ impl Host {
         world.init_resource::<Outcome>();
         world.add_observer(note_end);
         world.schedule_scope(BeginStep, |_, schedule| {
-            schedule.add_systems(count_rows.after(StepSystems::Admit));
+            schedule.add_systems(count_read.after(StepSystems::Admit));
         });
         let sequence = world.spawn((Conversation::default(), settings)).id();
         let budget = model::budget(&mut world);
         Self { world, sequence, budget }
+    }
+
+    /// From now on, what is said next is guessed.
+    pub(super) fn guess(&mut self, draft: &DraftArgs, compute: &ComputeArgs) -> anyhow::Result<()> {
+        if let Some(guesses) = draft.install(&mut self.world, compute)? {
+            self.world.entity_mut(self.sequence).insert(guesses);
+        }
+        Ok(())
     }
 
     /// From now on, a full context makes it forget its earliest turns.
@@ -130,8 +144,10 @@ impl Host {
 
     /// How many tokens a conversation may have.
     pub(super) fn context(&mut self) -> usize {
-        let mut models = self.world.query::<&ModelConfig>();
-        models.iter(&self.world).next().map_or(0, |config| config.max_position_embeddings)
+        let named = self.world.get::<SpeaksWith>(self.sequence).map(|model| model.0);
+        let mut models = self.world.query::<(Entity, &ModelConfig)>();
+        let model = models.iter(&self.world).find(|(model, _)| named.is_none_or(|named| *model == named));
+        model.map_or(0, |(_, config)| config.max_position_embeddings)
     }
 
     /// Whether so many new tokens are as many as there may be.
@@ -210,8 +226,7 @@ impl Host {
     fn turn_taken(&self, reason: &'static str, prefill: Duration, decode: Duration, forgotten: usize) -> Turn {
         let tokens = self.world.get::<Tokens>(self.sequence).expect("a conversation requires its tokens");
         let (prompt, new) = (tokens.prompt.len(), tokens.generated.len());
-        // Of the answer, all but the last token were read as well.
-        let read = self.world.resource::<Outcome>().rows.saturating_sub(new.saturating_sub(1)).min(prompt);
+        let read = self.world.resource::<Outcome>().read.min(prompt);
         Turn { reason, prompt, cached: prompt - read, new, prefill, decode, forgotten }
     }
 

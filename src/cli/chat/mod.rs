@@ -19,6 +19,7 @@ use loquent::prelude::*;
 use loquent::world::refusal::Refusal;
 
 use super::compute::ComputeArgs;
+use super::draft::DraftArgs;
 use super::ending::EndingArgs;
 use super::prompt::read_messages;
 use super::sampling::SamplingArgs;
@@ -48,6 +49,8 @@ pub(super) struct Args {
     sampling: SamplingArgs,
     #[command(flatten)]
     compute: ComputeArgs,
+    #[command(flatten)]
+    draft: DraftArgs,
     /// Refuse what a full context has no room for, instead of forgetting the earliest turns
     #[arg(long)]
     no_forget: bool,
@@ -79,6 +82,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let context = checkpoint.config.max_position_embeddings;
 
     let mut host = Host::new(args.compute.load(checkpoint)?, (options, sampler, rules));
+    host.guess(&args.draft, &args.compute)?;
     if !args.no_forget {
         host.forgets();
     }

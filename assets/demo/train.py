@@ -315,7 +315,10 @@ def add_head(args, head):
     os.makedirs(args.out, exist_ok=True)
     if os.path.abspath(args.out) != os.path.abspath(args.model):
         shutil.copytree(args.model, args.out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "*.md", "__pycache__"))
-    save_file(tensors, os.path.join(args.out, "model.safetensors"), {"format": "pt"})
+    path = os.path.join(args.out, "model.safetensors")
+    save_file(tensors, path + ".tmp", {"format": "pt"})  # what is read may be the file that is written
+    os.chmod(path + ".tmp", 0o644)
+    os.replace(path + ".tmp", path)
     with open(os.path.join(args.out, "config.json")) as f:
         config = json.load(f)
     with open(os.path.join(args.out, "config.json"), "w") as f:

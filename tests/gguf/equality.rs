@@ -8,7 +8,7 @@ use loquent::prelude::Budget;
 use loquent::world::promised::promised_tensors;
 use serde_json::json;
 
-use crate::gguf::{Meta, converted};
+use crate::gguf::converted;
 use crate::support::{exact_world, logits, some_prompt, vocab_size};
 use crate::tiny_checkpoint::{TinyCheckpoint, text_config};
 

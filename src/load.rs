@@ -145,12 +145,12 @@ pub struct LoadedModel {
 /// The form that a backend's kernels read.
 enum Form {
     Cpu {
-        parts: ModelParts<Cpu>,
+        parts: Box<ModelParts<Cpu>>,
         packed_bytes: usize,
     },
     #[cfg(feature = "gpu")]
     Gpu {
-        parts: ModelParts<crate::gpu::Gpu>,
+        parts: Box<ModelParts<crate::gpu::Gpu>>,
         model: Box<crate::gpu::GpuModel>,
     },
 }
@@ -353,7 +353,7 @@ impl Form {
         #[cfg(not(feature = "gpu"))]
         let _ = config;
         let (parts, packed_bytes) = cpu::pack(mapped, workers, options.numerics).map_err(LoadError::Pack)?;
-        Ok(Self::Cpu { parts, packed_bytes })
+        Ok(Self::Cpu { parts: Box::new(parts), packed_bytes })
     }
 
     /// The form that a device's shaders read, if the model is to compute on one.
@@ -367,7 +367,7 @@ impl Form {
 
         let upload = |context: &crate::gpu::GpuContext| {
             let (model, parts) = GpuModel::new(config, mapped, context)?;
-            Ok::<_, crate::gpu::GpuError>(Self::Gpu { parts, model: Box::new(model) })
+            Ok::<_, crate::gpu::GpuError>(Self::Gpu { parts: Box::new(parts), model: Box::new(model) })
         };
         if let Some(context) = &options.device {
             return upload(context).map(Some);
@@ -402,7 +402,8 @@ impl Form {
         let Some(config) = world.get::<ModelConfig>(model).cloned() else { return };
         let numerics = self.numerics();
         match self {
-            Self::Cpu { parts: ModelParts { ends, layers, mtp }, .. } => {
+            Self::Cpu { parts, .. } => {
+                let ModelParts { ends, layers, mtp } = *parts;
                 world.entity_mut(model).insert((ends, cpu::cache_cost(&config), RopeTable::of(&config), numerics));
                 insert_layers(world, model, layers);
                 if let Some(mtp) = mtp {
@@ -410,7 +411,8 @@ impl Form {
                 }
             }
             #[cfg(feature = "gpu")]
-            Self::Gpu { parts: ModelParts { ends, layers, mtp: _ }, model: on_device } => {
+            Self::Gpu { parts, model: on_device } => {
+                let ModelParts { ends, layers, mtp: _ } = *parts;
                 crate::gpu::add_systems(world);
                 world.entity_mut(model).insert((
                     ends,

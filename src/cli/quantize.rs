@@ -159,7 +159,7 @@ impl Row {
             ("attention", Part::Attention),
             ("delta net", Part::DeltaNet),
             ("mlp", Part::Mlp),
-            ("multi-token head", Part::MultiTokenHead),
+            ("mtp head", Part::MultiTokenHead),
         ];
         let quantized = |(name, part)| {
             Self::of(name, tensors.clone().filter(move |tensor| tensor.quantized && tensor.part == part))

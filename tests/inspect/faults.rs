@@ -185,6 +185,21 @@ fn values_are_named_by_their_place_in_tensors_that_are_read_in_many_pieces() {
 }
 
 #[test]
+fn a_multi_token_head_is_used_and_looked_at_like_the_rest() {
+    let mut tiny = TinyCheckpoint::with_mtp();
+    let report = assert_problems(&tiny, &[]);
+    assert!(report.tensors.iter().all(|tensor| tensor.purpose.is_used()));
+    assert_eq!(tensor(&report, "mtp.fc.weight").purpose, Purpose::Matrix);
+    assert_eq!(tensor(&report, "mtp.norm.weight").purpose, Purpose::Vector);
+    spoil(&mut tiny, "mtp.fc.weight", 4);
+    tiny.write_weights();
+    assert_problems(&tiny, &[&["mtp.fc.weight", "NaN at element 4"]]);
+    tiny.tensors.remove("mtp.fc.weight").unwrap();
+    tiny.write_weights();
+    assert_problems(&tiny, &[&["mtp.fc.weight", "no such tensor"]]);
+}
+
+#[test]
 fn tensors_that_the_model_does_not_want_are_listed_and_no_problem() {
     let mut tiny = TinyCheckpoint::multimodal();
     let names = ["model.visual.blocks.0.attn.weight", "mtp.layers.1.mlp.up_proj.weight", "model.surplus"];

@@ -49,7 +49,9 @@ pub(super) fn text(
     if keys.family.has_delta_nets() {
         set("layer_types", layer_types(keys, layers)?);
         delta_net(keys, &mut set)?;
-        set(MTP_LAYERS, keys.heads()?.into());
+        if keys.heads()? > 0 {
+            set(MTP_LAYERS, keys.heads()?.into());
+        }
         if is_tiled {
             set(TILED_VALUE_HEADS, true.into());
         }

@@ -98,6 +98,7 @@ fn narrow() -> ModelConfig {
             tiled_value_heads: false,
         }),
         moe: None,
+        mtp: false,
         eos_token_ids: Vec::new(),
         rotation_seed: None,
     }

@@ -119,6 +119,7 @@ fn small() -> ModelConfig {
             tiled_value_heads: false,
         }),
         moe: None,
+        mtp: false,
         eos_token_ids: Vec::new(),
         rotation_seed: None,
     }

@@ -3,6 +3,8 @@
 //! The slow half, [`LoadedModel::open`], needs no world: a host may run it on another thread and move the result. The
 //! other, [`LoadedModel::spawn`], takes microseconds.
 
+mod mtp;
+
 use std::path::Path;
 
 use bevy_ecs::prelude::*;
@@ -16,6 +18,7 @@ use crate::world::draft::TakesDrafts;
 use crate::world::fingerprint::{Fingerprint, FingerprintOf};
 use crate::world::layer::{LayerIndex, layers_of};
 use crate::world::model::{GenerationDefaults, Model, ModelState, Unavailable};
+use crate::world::mtp::draft_model_of;
 use crate::world::parts::{LayerParts, ModelParts};
 use crate::world::role::{MatrixRole, VectorRole};
 use crate::world::sequence::Running;
@@ -58,6 +61,9 @@ pub struct LoadOptions {
     pub isa: Isa,
     /// How weights in blocks are multiplied.
     pub numerics: Numerics,
+    /// Whether the head that predicts several tokens is loaded. Without, it takes no memory. Only the CPU runs it: a device leaves
+    /// it out.
+    pub mtp: bool,
     /// A device that the host has opened, to compute on.
     #[cfg(feature = "gpu")]
     pub device: Option<crate::gpu::GpuContext>,
@@ -89,6 +95,12 @@ impl LoadOptions {
         Self { device: Some(device), ..self }
     }
 
+    /// With the head that predicts several tokens, or without it.
+    #[must_use]
+    pub fn mtp(self, mtp: bool) -> Self {
+        Self { mtp, ..self }
+    }
+
     /// With these numerics.
     #[must_use]
     pub fn numerics(self, numerics: Numerics) -> Self {
@@ -103,6 +115,9 @@ pub enum LoadError<E = CheckpointError> {
     /// Something is wrong with its files.
     #[error(transparent)]
     Source(#[from] E),
+    /// The head that predicts several tokens is wanted, and the configuration promises none.
+    #[error("the model has no head that predicts several tokens: expected a configuration with one")]
+    NoMtp,
     /// There are no threads to compute on.
     #[error(transparent)]
     Workers(WorkersError),
@@ -131,12 +146,12 @@ pub struct LoadedModel {
 /// The form that a backend's kernels read.
 enum Form {
     Cpu {
-        parts: ModelParts<Cpu>,
+        parts: Box<ModelParts<Cpu>>,
         packed_bytes: usize,
     },
     #[cfg(feature = "gpu")]
     Gpu {
-        parts: ModelParts<crate::gpu::Gpu>,
+        parts: Box<ModelParts<crate::gpu::Gpu>>,
         model: Box<crate::gpu::GpuModel>,
     },
 }
@@ -167,6 +182,7 @@ impl LoadedModel {
         options: LoadOptions,
         progress: impl FnMut(&str),
     ) -> Result<Self, LoadError> {
+        checkpoint.check_mtp(options.mtp)?;
         let config = checkpoint.config.clone();
         Ok(Self::from_tensors(&config, &mut checkpoint, options, progress)?.with_text_side(checkpoint))
     }
@@ -198,11 +214,16 @@ impl LoadedModel {
         let workers = Workers::new(options.threads, options.isa).map_err(LoadError::Workers)?;
         let mut reader =
             Reader { source, progress, bytes: 0, expert_bytes: 0, fingerprint: FingerprintOf::model(config) };
-        let mapped = ModelParts::shapes(config).map(&mut reader)?;
+        let mut shapes = ModelParts::shapes(config);
+        let mtp = shapes.mtp.take();
+        let mut mapped = shapes.map(&mut reader)?;
         // An embedding that is not the head as well is read a row a token.
         let rows_only = mapped.ends.lm_head.as_ref().map_or(0, |_| mapped.ends.embed_tokens.bytes().len());
         let bytes_per_token = reader.bytes - rows_only + reader.expert_bytes_per_token(config);
-        let fingerprint = reader.fingerprint.finish();
+        let fingerprint = reader.fingerprint.clone().finish();
+        if options.mtp {
+            mapped.mtp = Some(mtp.ok_or(LoadError::NoMtp)?.map(&mut reader)?);
+        }
         let form = Form::of(config, mapped, &workers, &options)?;
         Ok(Self { config: config.clone(), form, text: TextSide::default(), workers, bytes_per_token, fingerprint })
     }
@@ -290,8 +311,8 @@ impl LoadedModel {
         for sequence in running.collect::<Vec<_>>() {
             schedule::read_again(&mut world.entity_mut(sequence));
         }
-        for layer in layers_of(world, model) {
-            world.despawn(layer);
+        for part in layers_of(world, model).into_iter().chain(draft_model_of(world, model)) {
+            world.despawn(part);
         }
         let mut entity = world.entity_mut(model);
         entity.remove::<(Model<Cpu>, RopeTable, Numerics, TakesDrafts, Unavailable)>();
@@ -318,18 +339,22 @@ pub enum ReviveError {
 impl Form {
     fn of<E>(
         config: &ModelConfig,
-        mapped: ModelParts<Mapped>,
+        mut mapped: ModelParts<Mapped>,
         workers: &Workers,
         options: &LoadOptions,
     ) -> Result<Self, LoadError<E>> {
         #[cfg(feature = "gpu")]
-        if let Some(form) = Self::on_device(config, &mapped, options).map_err(LoadError::Gpu)? {
-            return Ok(form);
+        {
+            let mtp = mapped.mtp.take();
+            if let Some(form) = Self::on_device(config, &mapped, options).map_err(LoadError::Gpu)? {
+                return Ok(form);
+            }
+            mapped.mtp = mtp;
         }
         #[cfg(not(feature = "gpu"))]
         let _ = config;
         let (parts, packed_bytes) = cpu::pack(mapped, workers, options.numerics).map_err(LoadError::Pack)?;
-        Ok(Self::Cpu { parts, packed_bytes })
+        Ok(Self::Cpu { parts: Box::new(parts), packed_bytes })
     }
 
     /// The form that a device's shaders read, if the model is to compute on one.
@@ -343,7 +368,7 @@ impl Form {
 
         let upload = |context: &crate::gpu::GpuContext| {
             let (model, parts) = GpuModel::new(config, mapped, context)?;
-            Ok::<_, crate::gpu::GpuError>(Self::Gpu { parts, model: Box::new(model) })
+            Ok::<_, crate::gpu::GpuError>(Self::Gpu { parts: Box::new(parts), model: Box::new(model) })
         };
         if let Some(context) = &options.device {
             return upload(context).map(Some);
@@ -378,13 +403,18 @@ impl Form {
         let Some(config) = world.get::<ModelConfig>(model).cloned() else { return };
         let numerics = self.numerics();
         match self {
-            Self::Cpu { parts: ModelParts { ends, layers }, .. } => {
+            Self::Cpu { parts, .. } => {
+                let ModelParts { ends, layers, mtp } = *parts;
                 let computes = (cpu::cache_cost(&config), RopeTable::of(&config), numerics, TakesDrafts);
                 world.entity_mut(model).insert((ends, computes));
                 insert_layers(world, model, layers);
+                if let Some(mtp) = mtp {
+                    mtp::insert(world, model, mtp);
+                }
             }
             #[cfg(feature = "gpu")]
-            Self::Gpu { parts: ModelParts { ends, layers }, model: on_device } => {
+            Self::Gpu { parts, model: on_device } => {
+                let ModelParts { ends, layers, mtp: _ } = *parts;
                 crate::gpu::add_systems(world);
                 world.entity_mut(model).insert((
                     ends,

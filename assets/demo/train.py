@@ -6,6 +6,8 @@ one gated attention layer) on the stories that stories.py makes up.
     python train.py export --work run --out model  # the files in the layout of save_pretrained, BF16
     python train.py eval   --out model             # held-out loss of an exported folder
     python train.py sample --out model "Once upon a time"
+    python train.py mtp      --model model --work run --out model  # trains the draft head of mtp.py beside the trunk, adds it to the files
+    python train.py mtp-eval --out model                           # tokens that a pass brings with it
 
 Training keeps a constant rate after the warm-up until --tokens is nearly
 reached (or a file named `finish` appears in the work folder), then lets the
@@ -22,6 +24,8 @@ import time
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 from transformers.models.qwen3_5 import modeling_qwen3_5
@@ -29,12 +33,15 @@ from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5TextConfig
 from transformers.models.qwen3_5.modeling_qwen3_5 import Qwen3_5ForCausalLM
 from transformers.models.qwen3_5.tokenization_qwen3_5 import PRETOKENIZE_REGEX
 
+import mtp
 import stories
 
 VOCAB = 2048
 EOS, IM_START, IM_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 HELD_OUT = 900_000_000  # held-out documents come from seeds at and above this one
 TOKENIZER_SEEDS = 500_000_000  # and the tokenizer is fitted on yet other seeds
+MTP_SEEDS = 100_000_000  # the draft head learns from stories that the trunk has not seen, whose states are those of new text
+MTP_WEIGHTS = (1.0, 0.7, 0.5)  # of the first, second and third draft in the head's loss
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -268,10 +275,78 @@ def sample(args):
         print(tok.decode(out[ids.shape[1]:] if args.chat else out, skip_special_tokens=True) + ("" if out[-1] in (0, 2) else " [not ended]") + "\n")
 
 
+def train_mtp(args):
+    """Trains the draft head for --minutes; the trunk stays as it is."""
+    os.makedirs(args.work, exist_ok=True)
+    torch.manual_seed(0)
+    modeling_qwen3_5.torch_chunk_gated_delta_rule = functools.partial(modeling_qwen3_5.torch_chunk_gated_delta_rule, chunk_size=32)
+    trunk, tok = load(args.model)
+    trunk.requires_grad_(False)
+    head = mtp.Head(trunk.config)
+    mtp.start_from(head, trunk)
+    opt = torch.optim.AdamW(head.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
+    rows = Rows(tok, args.length, MTP_SEEDS)
+    started, step, recent = time.time(), 0, []
+    while (done := (time.time() - started) / (60 * args.minutes)) < 1:
+        for g in opt.param_groups:
+            g["lr"] = args.lr * min(1, (step + 1) / args.warmup, (1 - done) / 0.3)
+        losses = mtp.losses(trunk, head, rows.batch(args.batch), len(MTP_WEIGHTS))
+        sum(w * l for w, l in zip(MTP_WEIGHTS, losses)).backward()
+        torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+        opt.step()
+        opt.zero_grad(set_to_none=True)
+        step += 1
+        recent.append([l.item() for l in losses])
+        if step % 50 == 0 or step in (5, 20):
+            means = ", ".join(f"{sum(l) / len(l):.4f}" for l in zip(*recent))
+            print(f"step {step} rows {step * args.batch} losses {means} rate {g['lr']:.2e} {time.time() - started:.0f} s", flush=True)
+            recent.clear()
+        if step % 500 == 0:
+            save_file(head.state_dict(), os.path.join(args.work, "mtp.safetensors"))
+    save_file(head.state_dict(), os.path.join(args.work, "mtp.safetensors"))
+    add_head(args, head)
+
+
+def add_head(args, head):
+    """Writes --model with the head beside its tensors, whose bytes stay the same."""
+    with safe_open(os.path.join(args.model, "model.safetensors"), "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys() if not name.startswith("mtp.")}
+    tensors.update({f"mtp.{name}": p.detach().to(torch.bfloat16) for name, p in head.named_parameters()})
+    os.makedirs(args.out, exist_ok=True)
+    if os.path.abspath(args.out) != os.path.abspath(args.model):
+        shutil.copytree(args.model, args.out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "*.md", "__pycache__"))
+    path = os.path.join(args.out, "model.safetensors")
+    save_file(tensors, path + ".tmp", {"format": "pt"})  # what is read may be the file that is written
+    os.chmod(path + ".tmp", 0o644)
+    os.replace(path + ".tmp", path)
+    with open(os.path.join(args.out, "config.json")) as f:
+        config = json.load(f)
+    with open(os.path.join(args.out, "config.json"), "w") as f:
+        json.dump(dict(sorted({**config, "mtp_num_hidden_layers": 1}.items())), f, indent=2)
+        f.write("\n")
+
+
+def load_head(path, trunk):
+    head = mtp.Head(trunk.config)
+    with safe_open(os.path.join(path, "model.safetensors"), "pt") as file:
+        head.load_state_dict({name.removeprefix("mtp."): file.get_tensor(name).float() for name in file.keys() if name.startswith("mtp.")})
+    return head
+
+
+def eval_mtp(args):
+    trunk, tok = load(args.out)
+    openings = (tok(stories.document(HELD_OUT + i), add_special_tokens=False)["input_ids"][:24] for i in range(args.documents))
+    prompts = torch.tensor([ids for ids in openings if len(ids) == 24])
+    stop = [tok.convert_tokens_to_ids(EOS), tok.convert_tokens_to_ids(IM_END)]
+    print(json.dumps({"stories": len(prompts), **mtp.tokens_a_pass(trunk, load_head(args.out, trunk), prompts, stop)}, indent=1))
+
+
 if __name__ == "__main__":
     p = argparse.ArgumentParser()
-    p.add_argument("what", choices=["train", "export", "eval", "sample"])
+    p.add_argument("what", choices=["train", "export", "eval", "sample", "mtp", "mtp-eval"])
     p.add_argument("prompts", nargs="*")
+    p.add_argument("--model", default="model", help="the folder whose trunk the draft head is for")
+    p.add_argument("--minutes", type=float, default=25.0, help="how long to train the draft head")
     p.add_argument("--work", default="run")
     p.add_argument("--out", default="model")
     p.add_argument("--tokens", type=int, default=12_000_000)
@@ -296,5 +371,9 @@ if __name__ == "__main__":
         export(a)
     elif a.what == "sample":
         sample(a)
+    elif a.what == "mtp":
+        train_mtp(a)
+    elif a.what == "mtp-eval":
+        eval_mtp(a)
     else:
         print(json.dumps(held_out(*load(a.out), a.documents), indent=1))

@@ -170,6 +170,8 @@ pub struct ModelConfig {
     pub delta_net: Option<DeltaNetConfig>,
     /// Of the layers with experts; `None` where there are none.
     pub moe: Option<MoeConfig>,
+    /// Whether there is a head that predicts several tokens, `mtp`: of a checkpoint, whether it holds one that we read.
+    pub mtp: bool,
     /// What ends a text, unless `generation_config.json` says otherwise.
     pub eos_token_ids: Vec<u32>,
     /// The seed of the rotation that the weights went through, if they did. They compute the same with and without.

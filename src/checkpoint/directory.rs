@@ -14,6 +14,7 @@ use super::found::{Entry, Found, find, no_such_tensor};
 use super::generation::GenerationConfig;
 use super::head;
 use super::location::Location;
+use super::mtp;
 use super::names::{EMBEDDING, HEAD, OtherModel, TensorNames};
 use super::source::Source;
 use super::tensor::Tensor;
@@ -37,7 +38,7 @@ pub struct Checkpoint {
     /// What messages name for a tensor that no file has.
     weights: PathBuf,
     names: TensorNames,
-    /// By full name; those of the vision tower and the `mtp` head are left out.
+    /// By full name; those of the vision tower are left out, and those of a head that predicts several tokens if we do not read it.
     tensors: BTreeMap<String, Entry>,
     taken: BTreeSet<String>,
     /// Whether a head is stored where `config.json` says that the embedding is the head.
@@ -90,11 +91,12 @@ impl Checkpoint {
         let untied = head::untie(&mut config, &names, &found.tensors);
         let head_was_untied = untied.is_some();
         warnings.extend(untied);
+        warnings.extend(mtp::settle(&mut config, &found.tensors));
         warnings.extend(unused_adapter(source));
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
         let Found { file: weights, mut tensors, family, .. } = found;
-        leave_out_other_models(&mut tensors);
+        leave_out_other_models(&config, &mut tensors);
         let head = names.full(HEAD);
         if config.tie_word_embeddings && head != names.full(EMBEDDING) && tensors.remove(&head).is_some() {
             tracing::debug!("{head} is left out: the embedding is the head");
@@ -146,6 +148,23 @@ impl Checkpoint {
         self.entry(name, shape)?.tensor(shape)
     }
 
+    /// Looks for a tensor that nobody is going to read, as [`Checkpoint::take`] does, but not at its elements. It counts as taken.
+    pub(crate) fn pass_over(&mut self, name: &str, shape: &[usize]) -> Result<(), CheckpointError> {
+        let entry = self.entry(name, shape)?;
+        if entry.shape() == shape {
+            return Ok(());
+        }
+        let (expected, found) = (format!("shape {shape:?}"), format!("{:?}", entry.shape()));
+        Err(CheckpointError::tensor(entry.file(), entry.name(), expected, found))
+    }
+
+    /// Why there is no head that predicts several tokens where one is wanted.
+    pub(crate) fn no_mtp(&self) -> CheckpointError {
+        let why = if self.config.rotation_seed.is_some() { " (a QuaRot conversion leaves it out)" } else { "" };
+        let expected = "a head that predicts several tokens, in tensors mtp.*";
+        CheckpointError::file(&self.weights, expected, format!("none that is read{why}"))
+    }
+
     /// What is known of a tensor, which counts as taken from now on.
     pub(super) fn entry(&mut self, name: &str, shape: &[usize]) -> Result<Entry, CheckpointError> {
         let full = self.names.full(name);
@@ -181,11 +200,15 @@ pub(super) fn unused_adapter(source: Source<'_>) -> Option<CheckpointError> {
 }
 
 /// Drops what belongs to models we do not run, and says so once.
-fn leave_out_other_models(tensors: &mut BTreeMap<String, Entry>) {
+fn leave_out_other_models(config: &ModelConfig, tensors: &mut BTreeMap<String, Entry>) {
     let all = tensors.len();
-    tensors.retain(|name, _| OtherModel::of(name).is_none());
+    tensors.retain(|name, _| match OtherModel::of(name) {
+        None => true,
+        Some(OtherModel::VisionTower) => false,
+        Some(OtherModel::MultiTokenHead) => config.mtp,
+    });
     let left_out = all - tensors.len();
     if left_out > 0 {
-        tracing::info!("{left_out} tensors of the vision tower and the multi-token head are left out");
+        tracing::info!("{left_out} tensors of the vision tower, or of a multi-token head, are left out");
     }
 }

@@ -15,6 +15,7 @@ use super::generation::GenerationConfig;
 use super::gguf::Gguf;
 use super::head;
 use super::location::{Location, gguf_file};
+use super::mtp;
 use super::names::TensorNames;
 use super::source::Source;
 use super::tensor::ElementType;
@@ -113,6 +114,7 @@ impl Examination {
             (Ok(found), Some(config)) => {
                 let names = found.names(config, &mut tell)?;
                 warnings.extend(head::untie(config, &names, &found.tensors));
+                warnings.extend(mtp::settle(config, &found.tensors));
                 names
             }
             _ => TensorNames::default(),

@@ -55,11 +55,7 @@ impl Entry {
 impl Entry {
     /// A part of it, if it can have such a part.
     fn part(&self, part: &Part) -> Result<Self, CheckpointError> {
-        let shape = match self {
-            Self::InShard(entry) => &entry.shape[..],
-            Self::Converted(entry) => &entry.shape,
-            Self::InGguf(entry) => entry.shape(),
-        };
+        let shape = self.shape();
         let located = stacked::locate(part, shape);
         let (shape, first) = located.map_err(|expected| {
             CheckpointError::tensor(self.file(), self.name(), expected, format!("shape {shape:?}"))
@@ -74,8 +70,17 @@ impl Entry {
         }
     }
 
+    /// The dimensions, outermost first.
+    pub(super) fn shape(&self) -> &[usize] {
+        match self {
+            Self::InShard(entry) => &entry.shape,
+            Self::Converted(entry) => &entry.shape,
+            Self::InGguf(entry) => entry.shape(),
+        }
+    }
+
     /// As its file calls it.
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         match self {
             Self::InShard(entry) => &entry.name,
             Self::Converted(entry) => &entry.name,
@@ -148,7 +153,7 @@ impl Found {
     pub(super) fn names(&self, config: &ModelConfig, faults: Faults<'_>) -> Result<TensorNames, CheckpointError> {
         let names = self.tensors.keys().map(String::as_str);
         let names = TensorNames::find(&self.file, config.layout, config.tie_word_embeddings, names, faults)?;
-        Ok(names.of_family(self.family))
+        Ok(names.of_family(self.family, config.layer_types.len()))
     }
 }
 

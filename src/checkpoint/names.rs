@@ -15,6 +15,8 @@ pub(crate) const HEAD: &str = "lm_head.weight";
 pub(crate) const EMBEDDING: &str = "embed_tokens.weight";
 /// The last norm, which every text model has, too.
 const NORM: &str = "norm.weight";
+/// What the names of the head that predicts several tokens begin with, which is no part of the text model where it was published.
+pub(crate) const MTP: &str = "mtp.";
 /// What stands before names, in any number and order: a model saved alone has none, one that was wrapped has several.
 const WRAPPERS: [&str; 2] = ["model.", "language_model."];
 
@@ -25,8 +27,10 @@ pub(crate) struct TensorNames {
     prefix: String,
     embedding: String,
     head: String,
-    /// Whose other names tensors have in the files, if they have.
-    family: Option<Family>,
+    /// Before the names of the head that predicts several tokens.
+    before_mtp: String,
+    /// Whose other names tensors have in the files, if they have, and how many layers the model has.
+    family: Option<(Family, usize)>,
 }
 
 impl TensorNames {
@@ -62,17 +66,19 @@ impl TensorNames {
             (None, Some(head)) if tied => head.to_owned(),
             _ => format!("{prefix}{EMBEDDING}"),
         };
-        Ok(Self { prefix, embedding, head: head.unwrap_or(HEAD).to_owned(), family: None })
+        let of_mtp = names.clone().find(|name| unwrapped(name).starts_with(MTP)).unwrap_or_default();
+        let before_mtp = of_mtp[..of_mtp.len() - unwrapped(of_mtp).len()].to_owned();
+        Ok(Self { prefix, embedding, head: head.unwrap_or(HEAD).to_owned(), before_mtp, family: None })
     }
 
-    /// The same where files have other names, those of `family`.
-    pub(super) fn of_family(self, family: Option<Family>) -> Self {
-        Self { family, ..self }
+    /// The same where files have other names, those of `family` for a model of so many layers.
+    pub(super) fn of_family(self, family: Option<Family>, layers: usize) -> Self {
+        Self { family: family.map(|family| (family, layers)), ..self }
     }
 
     /// What messages call the tensor with this full name: what its file does.
     pub(super) fn shown(&self, full: &str) -> String {
-        self.family.and_then(|family| family.in_files(full)).unwrap_or_else(|| full.to_owned())
+        self.family.and_then(|(family, layers)| family.in_files(full, layers)).unwrap_or_else(|| full.to_owned())
     }
 
     /// The name in the files of what is called `name` in the text model, e.g. `layers.0.mlp.up_proj.weight`.
@@ -87,6 +93,7 @@ impl TensorNames {
     pub(crate) fn own(&self, name: &str) -> String {
         match name {
             HEAD => self.head.clone(),
+            name if name.starts_with(MTP) => format!("{}{name}", self.before_mtp),
             name => format!("{}{name}", self.prefix),
         }
     }
@@ -100,12 +107,12 @@ fn unwrapped(mut name: &str) -> &str {
     name
 }
 
-/// A model beside the text model, which we do not run.
+/// A model beside the text model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OtherModel {
     /// What sees.
     VisionTower,
-    /// What predicts several tokens at once, `mtp`.
+    /// What predicts several tokens at once, `mtp`. One that we read is part of the model.
     MultiTokenHead,
 }
 
@@ -115,7 +122,7 @@ impl OtherModel {
     pub fn of(name: &str) -> Option<Self> {
         match unwrapped(name) {
             name if name.starts_with("visual.") => Some(Self::VisionTower),
-            name if name.starts_with("mtp.") => Some(Self::MultiTokenHead),
+            name if name.starts_with(MTP) => Some(Self::MultiTokenHead),
             _ => None,
         }
     }

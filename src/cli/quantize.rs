@@ -159,6 +159,7 @@ impl Row {
             ("attention", Part::Attention),
             ("delta net", Part::DeltaNet),
             ("mlp", Part::Mlp),
+            ("mtp head", Part::MultiTokenHead),
         ];
         let quantized = |(name, part)| {
             Self::of(name, tensors.clone().filter(move |tensor| tensor.quantized && tensor.part == part))

@@ -54,6 +54,11 @@ impl Conversion {
                 (stored, None, untied)
             }
             Method::QuaRot(quarot) => {
+                if stored.config.mtp {
+                    tracing::warn!(
+                        "the head that predicts several tokens is left out: it cannot read a rotated model's states"
+                    );
+                }
                 let rotated = quarot::rotated(&stored, &checkpoint, source, quarot)?;
                 let config = texts.untied_config(Some(quarot.seed))?;
                 let probe = Probe { directory: source.into(), original: stored, tolerance: quarot.tolerance };

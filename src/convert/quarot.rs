@@ -20,7 +20,8 @@ use crate::world::promised::{PromisedTensor, TensorRole, promised_tensors};
 use crate::world::role::{MatrixRole, VectorRole};
 
 /// The model `stored`, rotated. A head that is the embedding becomes a matrix of its own, since the final norm goes into
-/// the one and not into the other.
+/// the one and not into the other. A head that predicts several tokens is left out: it reads what the final norm gives, which
+/// is none of the rotated model's states.
 pub(super) fn rotated(
     stored: &Model,
     checkpoint: &Checkpoint,
@@ -46,7 +47,8 @@ pub(super) fn rotated(
     }
 
     let rotation = Arc::new(rotation);
-    let config = ModelConfig { tie_word_embeddings: false, rotation_seed: Some(quarot.seed), ..original.clone() };
+    let config =
+        ModelConfig { tie_word_embeddings: false, rotation_seed: Some(quarot.seed), mtp: false, ..original.clone() };
     let sources: BTreeMap<&str, &StoredTensor> =
         stored.tensors.iter().map(|tensor| (&*tensor.promised.name, &tensor.stored)).collect();
     let missing = |name: &str| unknown(source, name, "a tensor of the model");
@@ -71,7 +73,7 @@ pub(super) fn rotated(
             }
             TensorRole::Matrix(MatrixRole::Writes) => Change::RotateColumns { rotation: rotation.clone() },
             TensorRole::Vector(_) if stream_norms.contains(&promised.name) => Change::Fill(1.0 - shift),
-            TensorRole::Vector(_) => Change::Keep,
+            TensorRole::Vector(_) | TensorRole::Matrix(MatrixRole::Joins) => Change::Keep,
         };
         tensors.push(PlannedTensor::new(&stored.names, promised, found.clone(), change));
     }

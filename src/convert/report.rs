@@ -1,5 +1,6 @@
 //! What a conversion did, or would do, to each tensor.
 
+use crate::checkpoint::MTP;
 use crate::quant::Deviation;
 
 /// The tensors in the order of the model.
@@ -50,6 +51,8 @@ pub enum Part {
     Mlp,
     /// The norms between them.
     Norm,
+    /// The head that predicts several tokens.
+    MultiTokenHead,
 }
 
 impl Part {
@@ -58,6 +61,7 @@ impl Part {
         match name {
             "embed_tokens.weight" => Self::Embedding,
             "lm_head.weight" => Self::Head,
+            name if name.starts_with(MTP) => Self::MultiTokenHead,
             name if name.contains(".self_attn.") => Self::Attention,
             name if name.contains(".linear_attn.") => Self::DeltaNet,
             name if name.contains(".mlp.") => Self::Mlp,

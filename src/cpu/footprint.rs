@@ -17,6 +17,8 @@ pub struct LoadedWeight<'a> {
     pub shape: &'a [usize],
     /// Whether it is a weight matrix; vectors become f32.
     pub is_matrix: bool,
+    /// Whether it is part of the head that predicts several tokens, which is only loaded where it is wanted.
+    pub is_of_mtp: bool,
 }
 
 /// The memory of a model and of one sequence in it, in bytes. What kernels need for a moment is not in it.
@@ -34,6 +36,9 @@ pub struct Footprint {
     pub delta_state: u64,
     /// What flows through the layers: a batch of rows as wide as each tensor that is kept between systems.
     pub activations: u64,
+    /// The weights of the head that predicts several tokens, in whichever of these forms. They are no part of the total: it is
+    /// only loaded where it is wanted.
+    pub mtp: u64,
 }
 
 impl Footprint {
@@ -47,18 +52,18 @@ impl Footprint {
         context: usize,
     ) -> Self {
         let mut footprint = Self { activations: activation_bytes(config, context), ..Self::default() };
-        for LoadedWeight { element, shape, is_matrix } in weights {
+        for LoadedWeight { element, shape, is_matrix, is_of_mtp } in weights {
             let count = product(shape);
-            match packed_bytes(element, shape, numerics) {
-                _ if !is_matrix => {
-                    footprint.vectors = footprint.vectors.saturating_add(count.saturating_mul(SINGLE as u64))
-                }
+            let (form, bytes) = match packed_bytes(element, shape, numerics) {
+                _ if !is_matrix => (&mut footprint.vectors, count.saturating_mul(SINGLE as u64)),
                 None => {
                     let bytes = usize::try_from(count).ok().and_then(|count| element.bytes_for(count));
-                    footprint.mapped = footprint.mapped.saturating_add(bytes.map_or(u64::MAX, |bytes| bytes as u64));
+                    (&mut footprint.mapped, bytes.map_or(u64::MAX, |bytes| bytes as u64))
                 }
-                Some(bytes) => footprint.packed = footprint.packed.saturating_add(bytes as u64),
-            }
+                Some(bytes) => (&mut footprint.packed, bytes as u64),
+            };
+            let sum = if is_of_mtp { &mut footprint.mtp } else { form };
+            *sum = sum.saturating_add(bytes);
         }
         let blocks = context.div_ceil(KvCache::<Cpu>::BLOCK) as u64;
         let keys_and_values = kv_block_bytes(config).saturating_mul(blocks);
@@ -75,10 +80,10 @@ impl Footprint {
         footprint
     }
 
-    /// All of it.
+    /// All of it, but for the head that predicts several tokens.
     #[must_use]
     pub fn total(&self) -> u64 {
-        let Self { mapped, packed, vectors, kv_cache, delta_state, activations } = *self;
+        let Self { mapped, packed, vectors, kv_cache, delta_state, activations, mtp: _ } = *self;
         [mapped, packed, vectors, kv_cache, delta_state, activations].into_iter().fold(0, u64::saturating_add)
     }
 }

@@ -11,7 +11,7 @@ use super::kernels::{Arena, PackedFormat, PanelBox, Panels, WeightSlice, Weights
 use super::lazy::LazyPanels;
 use super::{Cpu, Workers, kernels};
 use crate::checkpoint::{ElementType, Tensor};
-use crate::world::parts::ModelParts;
+use crate::world::parts::{ModelParts, layer_name};
 use crate::world::role::VectorRole;
 use crate::world::storage::{MapTensors, Mapped, StoredVector};
 
@@ -222,13 +222,18 @@ pub fn pack(
     let arena = Arena::new(count.pieces).map_err(failed)?;
     let experts = Arena::for_some_of(count.experts).map_err(failed)?;
     let mut packer = Packer { arena, experts, workers, numerics };
-    let ModelParts { ends, layers } = parts;
+    let ModelParts { ends, layers, mtp } = parts;
     let Ok(ends) = ends.map(&mut packer);
     let layers = layers.into_iter().enumerate().map(|(index, layer)| {
-        let Ok(packed) = layer.map(index, &mut packer);
+        let Ok(packed) = layer.map(&layer_name(index), &mut packer);
         packed
     });
-    Ok((ModelParts { ends, layers: layers.collect() }, bytes))
+    let layers = layers.collect();
+    let mtp = mtp.map(|mtp| {
+        let Ok(packed) = mtp.map(&mut packer);
+        packed
+    });
+    Ok((ModelParts { ends, layers, mtp }, bytes))
 }
 
 #[cfg(test)]

@@ -32,11 +32,14 @@ pub struct Footprint {
 
 impl Footprint {
     /// That of the model of `config` with these weights, of which one sequence has `context` tokens. Sums that cannot be
-    /// counted are the largest number there is.
+    /// counted are the largest number there is. A head that predicts several tokens is not uploaded.
     #[must_use]
     pub fn of<'a>(config: &ModelConfig, weights: impl IntoIterator<Item = LoadedWeight<'a>>, context: usize) -> Self {
         let (mut matrices, mut vectors, mut longest_row) = (0u64, 0u64, 0);
-        for LoadedWeight { element, shape, is_matrix } in weights {
+        for LoadedWeight { element, shape, is_matrix, is_of_mtp } in weights {
+            if is_of_mtp {
+                continue;
+            }
             if is_matrix {
                 let (&columns, rows) = shape.split_last().unwrap_or((&1, &[]));
                 let row = row_bytes(element, columns);

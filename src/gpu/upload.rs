@@ -138,7 +138,8 @@ impl MapTensors<Shapes, Gpu> for Promised {
     }
 }
 
-/// Where the tensors of a model of `config` would go, all its matrices in `format`: to plan steps without a model.
+/// Where the tensors of a model of `config` would go, all its matrices in `format`: to plan steps without a model. A head that
+/// predicts several tokens is left out: no shader runs it.
 ///
 /// # Errors
 /// As [`place`].
@@ -148,7 +149,7 @@ pub fn place_promised(
     binding_bytes: u64,
 ) -> Result<(ModelParts<Gpu>, Vec<Arena>), DeviceError> {
     let mut promised = Promised { placer: Placer::default(), format };
-    let Ok(placed) = ModelParts::shapes(config).map(&mut promised);
+    let Ok(placed) = ModelParts::shapes(config).without_mtp().map(&mut promised);
     let (arenas, _) = promised.placer.cut(binding_bytes)?;
     check_experts(&placed, &arenas, binding_bytes)?;
     Ok((placed, arenas))
@@ -202,7 +203,8 @@ fn check_experts(parts: &ModelParts<Gpu>, arenas: &[Arena], binding_bytes: u64) 
     Ok(())
 }
 
-/// Uploads the tensors of a model to where [`place`] puts them.
+/// Uploads the tensors of a model to where [`place`] puts them. They are those of the trunk: no shader runs a head that predicts
+/// several tokens.
 ///
 /// # Errors
 /// If they do not fit the device's bindings or its memory, or it is lost.

@@ -61,7 +61,8 @@ impl Outline {
     fn weights(&self) -> impl Iterator<Item = LoadedWeight<'_>> {
         self.tensors.iter().map(|tensor| {
             let (shape, is_matrix) = (&*tensor.shape, tensor.is_matrix());
-            LoadedWeight { element: self.element.of_tensor(shape, is_matrix), shape, is_matrix }
+            let element = self.element.of_tensor(shape, is_matrix);
+            LoadedWeight { element, shape, is_matrix, is_of_mtp: tensor.is_of_mtp() }
         })
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::error::InspectError;
 use super::histogram::Histogram;
 use super::statistics::Statistics;
-use crate::checkpoint::{ElementType, ModelConfig, OtherModel, TensorEntry};
+use crate::checkpoint::{ElementType, MTP, ModelConfig, OtherModel, TensorEntry};
 use crate::cpu::{Footprint, LoadedWeight, Numerics};
 
 /// What an inspection found.
@@ -66,7 +66,7 @@ pub enum Purpose {
     Matrix,
     /// A small tensor that keeps its precision.
     Vector,
-    /// Nothing: it belongs to a model beside the text model.
+    /// Nothing: it belongs to a model beside the text model, which we do not run.
     Other(OtherModel),
     /// Nothing: it is the head of a model whose embedding is the head.
     TiedHead,
@@ -77,7 +77,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// Whether it is loaded.
+    /// Whether it is loaded; of the head that predicts several tokens, where that is wanted.
     #[must_use]
     pub fn is_used(self) -> bool {
         matches!(self, Self::Matrix | Self::Vector)
@@ -119,7 +119,8 @@ impl InspectReport {
     fn weights(&self) -> impl Iterator<Item = LoadedWeight<'_>> {
         self.tensors.iter().filter(|tensor| tensor.purpose.is_used()).filter_map(|tensor| {
             let is_matrix = tensor.purpose == Purpose::Matrix;
-            Some(LoadedWeight { element: tensor.element?, shape: &tensor.entry.shape, is_matrix })
+            let is_of_mtp = tensor.name.starts_with(MTP);
+            Some(LoadedWeight { element: tensor.element?, shape: &tensor.entry.shape, is_matrix, is_of_mtp })
         })
     }
 }

@@ -19,14 +19,16 @@ use crate::world::storage::{MapTensors, Mapped, Shape, Shapes, StoredVector};
 /// Begins to load what is in `directory`.
 pub(super) fn begin(directory: PathBuf, options: LoadOptions) -> LoadTask {
     LoadTask::begin(move |waiter| {
-        let checkpoint = Checkpoint::open(&directory)?;
+        let mut checkpoint = Checkpoint::open(&directory)?;
+        checkpoint.check_mtp(options.mtp)?;
         if let Some(tokenizer) = &checkpoint.tokenizer {
             // It makes its tables at its first use, which would hold up a frame for tens of milliseconds.
             _ = tokenizer.encode("a", false);
         }
         let config = checkpoint.config.clone();
         let mut all = Elements(0);
-        let Ok(_) = ModelParts::shapes(&config).map(&mut all);
+        let shapes = ModelParts::shapes(&config);
+        let Ok(_) = if options.mtp { shapes } else { shapes.without_mtp() }.map(&mut all);
         let mut watched = Watched { checkpoint, directory: &directory, waiter, all: all.0, read: 0 };
         let model = LoadedModel::from_tensors(&config, &mut watched, options, |_| {})?;
         Ok(model.with_text_side(watched.checkpoint))

@@ -12,7 +12,7 @@ use crate::checkpoint::{
 
 /// On the model entity: a SHA-256 over its configuration and, of every tensor, the name, the type, the shape and a sample of the
 /// bytes, 3 KiB at most. Models of the same weights have the same, whatever computes them; a model in four bits has another than
-/// the one that it was made of.
+/// the one that it was made of. A head that predicts several tokens is no part of it.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[component(immutable)]
 pub struct Fingerprint(pub [u8; 32]);
@@ -25,6 +25,7 @@ impl fmt::Display for Fingerprint {
 }
 
 /// A fingerprint that is being taken, tensor by tensor.
+#[derive(Clone)]
 pub(crate) struct FingerprintOf(Sha256);
 
 /// Bytes at the beginning of a tensor, in its middle and at its end.
@@ -72,6 +73,8 @@ fn canonical(config: &ModelConfig) -> Value {
         moe,
         eos_token_ids,
         rotation_seed,
+        // The trunk says the same with and without a head that drafts for it.
+        mtp: _,
     } = config;
     let RopeConfig { rotary_dim, theta, scaling } = rope;
     let net = delta_net.as_ref().map(|net| {

@@ -18,6 +18,7 @@ pub mod limits;
 pub mod mlp;
 pub mod model;
 pub mod moe;
+pub mod mtp;
 pub mod parts;
 pub mod promised;
 pub mod refusal;

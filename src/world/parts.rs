@@ -9,8 +9,9 @@ use super::layer::LayerNorms;
 use super::mlp::Mlp;
 use super::model::Model;
 use super::moe::Moe;
+use super::mtp::Mtp;
 use super::storage::{MapTensors, Shapes, Storage};
-use crate::checkpoint::{LayerType, ModelConfig};
+use crate::checkpoint::{LayerType, ModelConfig, MoeConfig};
 
 /// All tensors of a model in one storage, before they are entities.
 pub struct ModelParts<S: Storage> {
@@ -18,6 +19,8 @@ pub struct ModelParts<S: Storage> {
     pub ends: Model<S>,
     /// In order.
     pub layers: Vec<LayerParts<S>>,
+    /// The head that predicts several tokens, where there is one and it is wanted.
+    pub mtp: Option<Mtp<S>>,
 }
 
 impl ModelParts<Shapes> {
@@ -25,20 +28,33 @@ impl ModelParts<Shapes> {
     #[must_use]
     pub fn shapes(config: &ModelConfig) -> Self {
         let layers = (0..config.layer_types.len()).map(|layer| LayerParts::shapes(config, layer));
-        Self { ends: Model::shapes(config), layers: layers.collect() }
+        Self { ends: Model::shapes(config), layers: layers.collect(), mtp: Mtp::shapes(config) }
     }
 }
 
 impl<S: Storage> ModelParts<S> {
+    /// The model without the head that predicts several tokens.
+    #[must_use]
+    pub fn without_mtp(self) -> Self {
+        Self { mtp: None, ..self }
+    }
+
     /// Turns every tensor into another storage's.
     ///
     /// # Errors
     /// The first error of `tensors`.
     pub fn map<T: Storage, M: MapTensors<S, T>>(&self, tensors: &mut M) -> Result<ModelParts<T>, M::Error> {
         let ends = self.ends.map(tensors)?;
-        let layers = self.layers.iter().enumerate().map(|(index, layer)| layer.map(index, tensors));
-        Ok(ModelParts { ends, layers: layers.collect::<Result<_, _>>()? })
+        let layers = self.layers.iter().enumerate().map(|(index, layer)| layer.map(&layer_name(index), tensors));
+        let layers = layers.collect::<Result<_, _>>()?;
+        let mtp = self.mtp.as_ref().map(|mtp| mtp.map(tensors)).transpose()?;
+        Ok(ModelParts { ends, layers, mtp })
     }
+}
+
+/// What the names of a layer's tensors begin with.
+pub(crate) fn layer_name(index: usize) -> String {
+    format!("layers.{index}")
 }
 
 /// Everything that a layer entity carries in one storage, before it is one.
@@ -74,11 +90,16 @@ impl LayerParts<Shapes> {
     /// If there is no such layer.
     #[must_use]
     pub fn shapes(config: &ModelConfig, layer: usize) -> Self {
-        let mixer = match config.layer_types[layer] {
+        Self::of_kind(config, config.layer_types[layer], config.experts_of(layer))
+    }
+
+    /// A layer that mixes so, and has these experts or none.
+    pub(super) fn of_kind(config: &ModelConfig, layer_type: LayerType, experts: Option<&MoeConfig>) -> Self {
+        let mixer = match layer_type {
             LayerType::LinearAttention => Mixer::DeltaNet(DeltaNet::shapes(config)),
             LayerType::FullAttention => Mixer::Attention(Attention::shapes(config)),
         };
-        let feed_forward = match config.experts_of(layer) {
+        let feed_forward = match experts {
             None => FeedForward::Mlp(Mlp::shapes(config)),
             Some(moe) => FeedForward::Moe(Moe::shapes(config, moe)),
         };
@@ -87,24 +108,23 @@ impl LayerParts<Shapes> {
 }
 
 impl<S: Storage> LayerParts<S> {
-    /// Turns every tensor into another storage's; `index` is the layer's place, which is part of their names.
+    /// Turns every tensor into another storage's; `layer` prefixes their names, e.g. `layers.3`.
     ///
     /// # Errors
     /// The first error of `tensors`.
     pub fn map<T: Storage, M: MapTensors<S, T>>(
         &self,
-        index: usize,
+        layer: &str,
         tensors: &mut M,
     ) -> Result<LayerParts<T>, M::Error> {
-        let layer = format!("layers.{index}");
         let mixer = match &self.mixer {
-            Mixer::DeltaNet(net) => Mixer::DeltaNet(net.map(&layer, tensors)?),
-            Mixer::Attention(attention) => Mixer::Attention(attention.map(&layer, tensors)?),
+            Mixer::DeltaNet(net) => Mixer::DeltaNet(net.map(layer, tensors)?),
+            Mixer::Attention(attention) => Mixer::Attention(attention.map(layer, tensors)?),
         };
-        let norms = self.norms.map(&layer, tensors)?;
+        let norms = self.norms.map(layer, tensors)?;
         let feed_forward = match &self.feed_forward {
             FeedForward::Mlp(mlp) => FeedForward::Mlp(mlp.map(&format!("{layer}.mlp"), tensors)?),
-            FeedForward::Moe(moe) => FeedForward::Moe(moe.map(&layer, tensors)?),
+            FeedForward::Moe(moe) => FeedForward::Moe(moe.map(layer, tensors)?),
         };
         Ok(LayerParts { norms, mixer, feed_forward })
     }

@@ -3,17 +3,18 @@
 use std::convert::Infallible;
 
 use super::model::Model;
-use super::parts::LayerParts;
+use super::mtp::Mtp;
+use super::parts::{LayerParts, layer_name};
 use super::role::{MatrixRole, StreamNorm, VectorRole};
 use super::storage::{MapTensors, Shape, Shapes};
-use crate::checkpoint::ModelConfig;
+use crate::checkpoint::{MTP, ModelConfig};
 
 /// A tensor that a configuration promises.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromisedTensor {
     /// Relative to the text model, e.g. `layers.0.mlp.up_proj.weight`.
     pub name: String,
-    /// The layer it belongs to; `None` at the ends of the model.
+    /// The layer it belongs to; `None` at the ends of the model, and in the head that predicts several tokens.
     pub layer: Option<usize>,
     /// The dimensions, outermost first.
     pub shape: Vec<usize>,
@@ -31,13 +32,16 @@ pub enum TensorRole {
 }
 
 impl PromisedTensor {
-    /// The name of the norm through which it reads the residual stream, if it does.
+    /// The name of the norm through which it reads the trunk's residual stream, if it does.
     #[must_use]
     pub fn stream_norm(&self) -> Option<String> {
         let norm = match self.role {
+            _ if self.is_of_mtp() => None,
             TensorRole::Matrix(MatrixRole::Reads(norm)) => Some(norm),
             TensorRole::Matrix(MatrixRole::Routes) => Some(StreamNorm::Mlp),
-            TensorRole::Matrix(MatrixRole::Embeds | MatrixRole::Writes) | TensorRole::Vector(_) => None,
+            TensorRole::Matrix(MatrixRole::Embeds | MatrixRole::Writes | MatrixRole::Joins) | TensorRole::Vector(_) => {
+                None
+            }
         };
         norm.map(|norm| norm.tensor(self.layer.unwrap_or_default()))
     }
@@ -48,6 +52,12 @@ impl PromisedTensor {
         self.is_matrix() && self.role != TensorRole::Matrix(MatrixRole::Routes)
     }
 
+    /// Whether it is part of the head that predicts several tokens.
+    #[must_use]
+    pub fn is_of_mtp(&self) -> bool {
+        self.name.starts_with(MTP)
+    }
+
     /// Whether it is a weight matrix.
     #[must_use]
     pub fn is_matrix(&self) -> bool {
@@ -55,7 +65,7 @@ impl PromisedTensor {
     }
 }
 
-/// All tensors that `config` promises: the ends of the model, then layer after layer.
+/// All tensors that `config` promises: the ends of the model, then layer after layer, then the head that predicts several tokens.
 #[must_use]
 pub fn promised_tensors(config: &ModelConfig) -> Vec<PromisedTensor> {
     let mut collector = Collector { layer: None, found: Vec::new() };
@@ -73,8 +83,10 @@ impl Collector {
         let _: Model<Shapes> = Model::shapes(config).map(self)?;
         for index in 0..config.layer_types.len() {
             self.layer = Some(index);
-            let _: LayerParts<Shapes> = LayerParts::shapes(config, index).map(index, self)?;
+            let _: LayerParts<Shapes> = LayerParts::shapes(config, index).map(&layer_name(index), self)?;
         }
+        self.layer = None;
+        let _: Option<Mtp<Shapes>> = Mtp::shapes(config).map(|mtp| mtp.map(self)).transpose()?;
         Ok(())
     }
 

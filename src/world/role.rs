@@ -12,6 +12,8 @@ pub enum MatrixRole {
     Reads(StreamNorm),
     /// It writes to the stream.
     Writes,
+    /// It makes the stream of the head that predicts several tokens, from an embedding and a hidden state that were normed.
+    Joins,
     /// It reads the stream through the norm before the MLP, and decides which experts a token goes through: it keeps its
     /// precision where others go to four bits.
     Routes,

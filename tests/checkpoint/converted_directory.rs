@@ -46,7 +46,7 @@ fn tensors_of_other_models_are_left_alone_whatever_their_files() {
     for (name, quantized, there) in [
         ("model.visual.blocks.0.attn.qkv.weight", true, true),
         ("model.visual.patch_embed.proj.bias", false, false),
-        ("mtp.layers.0.mlp.up_proj.weight", true, false),
+        ("mtp.layers.1.mlp.up_proj.weight", true, false),
     ] {
         let file = format!("{}{}", name.replace('.', "_"), if quantized { ".q4" } else { ".f16" });
         if there {

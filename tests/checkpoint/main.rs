@@ -13,6 +13,7 @@ mod converted_directory;
 mod families;
 mod fixtures;
 mod head;
+mod mtp;
 mod names;
 mod opening;
 mod python;

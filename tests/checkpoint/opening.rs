@@ -28,9 +28,9 @@ fn a_text_only_checkpoint_opens() {
 }
 
 #[test]
-fn a_published_checkpoint_opens_without_its_vision_tower_and_its_extra_head() {
+fn a_published_checkpoint_opens_without_its_vision_tower_and_a_head_that_is_not_read() {
     let mut tiny = TinyCheckpoint::multimodal();
-    for name in ["model.visual.blocks.0.attn.qkv.weight", "mtp.fc.weight"] {
+    for name in ["model.visual.blocks.0.attn.qkv.weight", "mtp.lm_head.weight"] {
         let tensor = Stored { dtype: "I64".into(), shape: vec![1], bytes: vec![0; 8] };
         tiny.tensors.insert(name.into(), tensor);
     }
@@ -130,7 +130,7 @@ fn tensors_without_a_place_are_warned_of_and_five_are_named() {
 fn tensors_of_other_models_are_left_out_and_counted() {
     for count in [0, 1, 2] {
         let mut tiny = TinyCheckpoint::new();
-        for name in ["model.visual.patch_embed.weight", "mtp.fc.weight"].into_iter().take(count) {
+        for name in ["model.visual.patch_embed.weight", "mtp.embed_tokens.weight"].into_iter().take(count) {
             let tensor = Stored { dtype: "F32".into(), shape: vec![1], bytes: vec![0; 4] };
             tiny.tensors.insert(name.into(), tensor);
         }
@@ -230,7 +230,7 @@ fn unknown_fields_change_nothing() {
     config["use_cache"] = json!(true);
     config["mamba_ssm_dtype"] = json!("float32");
     config["attn_output_gate"] = json!(true);
-    config["mtp_num_hidden_layers"] = json!(1);
+    config["mtp_use_dedicated_embeddings"] = json!(false);
     config["a field of next year"] = json!({"deep": [1, 2, 3]});
     assert_eq!(parse(&config), parse(&text_config()));
 }

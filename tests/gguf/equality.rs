@@ -8,7 +8,7 @@ use loquent::prelude::Budget;
 use loquent::world::promised::promised_tensors;
 use serde_json::json;
 
-use crate::gguf::{Meta, converted};
+use crate::gguf::converted;
 use crate::support::{exact_world, logits, some_prompt, vocab_size};
 use crate::tiny_checkpoint::{TinyCheckpoint, text_config};
 
@@ -196,30 +196,4 @@ fn the_configuration_is_the_published_one() {
         (expected.layout, expected.eos_token_ids) = (found.layout, found.eos_token_ids.clone());
         assert_eq!(expected, found, "{name}");
     }
-}
-
-#[test]
-fn a_head_that_predicts_several_tokens_is_left_out() {
-    let directory = fixture("tied-bf16");
-    let mut gguf = converted(&directory);
-    gguf.set("qwen35.block_count", Meta::U32(5));
-    gguf.add("qwen35.nextn_predict_layers", Meta::U32(1));
-    gguf.set("qwen35.attention.recurrent_layers", Meta::Bools(vec![true, true, true, false, false]));
-    let layer: Vec<_> = gguf.tensors.iter().filter(|tensor| tensor.name.starts_with("blk.3.")).cloned().collect();
-    for mut tensor in layer {
-        tensor.name = tensor.name.replace("blk.3.", "blk.4.");
-        gguf.tensors.push(tensor);
-    }
-    let mut norm = gguf.tensor("blk.3.attn_norm.weight").clone();
-    norm.name = "blk.4.nextn.enorm.weight".into();
-    gguf.tensors.push(norm);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.gguf");
-    std::fs::write(&path, gguf.bytes()).unwrap();
-    assert_same_logits(&directory, &path);
-    let mut checkpoint = Checkpoint::open(&path).unwrap();
-    for promised in promised_tensors(&checkpoint.config.clone()) {
-        checkpoint.take(&promised.name, &promised.shape).unwrap();
-    }
-    assert_eq!(checkpoint.left_over().next(), None);
 }

@@ -4,6 +4,7 @@ mod any_text;
 #[cfg(feature = "cli")]
 mod command;
 mod equality;
+mod mtp;
 mod refusals;
 mod smollm2;
 mod splits;
@@ -11,6 +12,8 @@ mod tokenizer;
 
 #[path = "../support/gguf.rs"]
 mod gguf;
+#[path = "../support/logged.rs"]
+mod logged;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/tiny_checkpoint.rs"]

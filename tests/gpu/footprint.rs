@@ -13,7 +13,7 @@ fn config() -> ModelConfig {
 
 /// The bytes of a model with this matrix only.
 fn matrix(element: ElementType, shape: &[usize]) -> u64 {
-    Footprint::of(&config(), [LoadedWeight { element, shape, is_matrix: true }], 1).matrices
+    Footprint::of(&config(), [LoadedWeight { element, shape, is_matrix: true, is_of_mtp: false }], 1).matrices
 }
 
 #[test]
@@ -27,8 +27,14 @@ fn matrices_stay_as_they_are_stored_with_rows_of_whole_blocks() {
 }
 
 #[test]
+fn a_multi_token_head_is_not_uploaded() {
+    let head = LoadedWeight { element: ElementType::Bf16, shape: &[64, 128], is_matrix: true, is_of_mtp: true };
+    assert_eq!(Footprint::of(&config(), [head], 40), Footprint::of(&config(), [], 40));
+}
+
+#[test]
 fn vectors_are_in_single_precision_and_caches_grow_by_blocks() {
-    let vector = LoadedWeight { element: ElementType::Bf16, shape: &[4, 1, 5], is_matrix: false };
+    let vector = LoadedWeight { element: ElementType::Bf16, shape: &[4, 1, 5], is_matrix: false, is_of_mtp: false };
     assert_eq!(Footprint::of(&config(), [vector], 1).vectors, 4 * 5 * 4);
     let [one, block, more] = [1, 32, 33].map(|context| Footprint::of(&config(), [], context));
     assert_eq!((one.kv_cache, 2 * one.kv_cache), (block.kv_cache, more.kv_cache));
@@ -51,7 +57,11 @@ fn published_shapes_fit_the_smallest_binding_there_is() {
 fn a_row_must_fit_a_binding_and_a_matrix_need_not() {
     let card = adapter("Card", Kind::Discrete);
     let footprint = |shape: &[usize]| {
-        Footprint::of(&config(), [LoadedWeight { element: ElementType::F32, shape, is_matrix: true }], 1)
+        Footprint::of(
+            &config(),
+            [LoadedWeight { element: ElementType::F32, shape, is_matrix: true, is_of_mtp: false }],
+            1,
+        )
     };
     assert_eq!(footprint(&[1 << 20, 1 << 10]).too_large_for(&card), None, "four gigabytes in pieces");
     let why = footprint(&[1, 1 << 26]).too_large_for(&card).expect("a quarter of a gigabyte in one");

@@ -39,6 +39,7 @@ pub fn shape_of_0_8b() -> ModelConfig {
             tiled_value_heads: false,
         }),
         moe: None,
+        mtp: false,
         eos_token_ids: Vec::new(),
         rotation_seed: None,
     }

@@ -185,9 +185,24 @@ fn values_are_named_by_their_place_in_tensors_that_are_read_in_many_pieces() {
 }
 
 #[test]
+fn a_multi_token_head_is_used_and_looked_at_like_the_rest() {
+    let mut tiny = TinyCheckpoint::with_mtp();
+    let report = assert_problems(&tiny, &[]);
+    assert!(report.tensors.iter().all(|tensor| tensor.purpose.is_used()));
+    assert_eq!(tensor(&report, "mtp.fc.weight").purpose, Purpose::Matrix);
+    assert_eq!(tensor(&report, "mtp.norm.weight").purpose, Purpose::Vector);
+    spoil(&mut tiny, "mtp.fc.weight", 4);
+    tiny.write_weights();
+    assert_problems(&tiny, &[&["mtp.fc.weight", "NaN at element 4"]]);
+    tiny.tensors.remove("mtp.fc.weight").unwrap();
+    tiny.write_weights();
+    assert_problems(&tiny, &[&["mtp.fc.weight", "no such tensor"]]);
+}
+
+#[test]
 fn tensors_that_the_model_does_not_want_are_listed_and_no_problem() {
     let mut tiny = TinyCheckpoint::multimodal();
-    let names = ["model.visual.blocks.0.attn.weight", "mtp.norm.weight", "model.surplus"];
+    let names = ["model.visual.blocks.0.attn.weight", "mtp.layers.1.mlp.up_proj.weight", "model.surplus"];
     let embedding = tiny.tensors["model.language_model.embed_tokens.weight"].clone();
     tiny.tensors.insert("lm_head.weight".into(), embedding);
     for name in names {
@@ -205,7 +220,8 @@ fn tensors_that_the_model_does_not_want_are_listed_and_no_problem() {
         assert_eq!((found.purpose, &*found.entry.shape, found.entry.bytes), (purpose, &[3, 5][..], Some(60)));
         assert!(warnings.iter().any(|warning| warning.contains(name) && warning.contains("NaN at element 4")));
     }
-    assert_eq!(warnings.len(), names.len(), "{warnings:#?}");
+    // One more says that the head is left out.
+    assert_eq!(warnings.len(), names.len() + 1, "{warnings:#?}");
     let used = report.tensors.iter().filter(|tensor| tensor.purpose.is_used()).count();
     assert_eq!(used, tiny.tensors.len() - names.len() - 1);
     assert_eq!(tensor(&report, "model.language_model.norm.weight").purpose, Purpose::Vector);

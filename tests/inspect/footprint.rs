@@ -14,6 +14,7 @@ use loquent::world::layer::LayerNorms;
 use loquent::world::mlp::Mlp;
 use loquent::world::model::Model;
 use loquent::world::moe::Moe;
+use loquent::world::mtp::MtpHead;
 use loquent::world::promised::{PromisedTensor, promised_tensors};
 
 use crate::inspect;
@@ -53,6 +54,10 @@ impl Held {
             held.matrices(
                 moe.shared.iter().flat_map(|shared| matrices_of(&shared.mlp).into_iter().chain([&shared.gate])),
             );
+        }
+        for head in world.query::<&MtpHead<Cpu>>().iter(world) {
+            held.matrices([&head.fc]);
+            held.vectors([&head.pre_fc_norm_embedding, &head.pre_fc_norm_hidden, &head.norm]);
         }
         for norms in world.query::<&LayerNorms<Cpu>>().iter(world) {
             held.vectors([&norms.input_layernorm, &norms.post_attention_layernorm]);
@@ -96,6 +101,25 @@ fn predicted_memory_is_what_a_world_has() {
             spawn(&mut world, &prompt, 0);
             run(&mut world, Budget::Step);
             assert_eq!(remembered(&mut world), [predicted.kv_cache, predicted.delta_state], "{name} {numerics:?}");
+        }
+    }
+}
+
+#[test]
+fn so_is_what_the_multi_token_head_takes_besides_where_it_is_wanted() {
+    for name in ["mtp-tied", "published-untied", "q4-published"] {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let report = inspect(&fixture, InspectOptions::default());
+        for numerics in [Numerics::Fast, Numerics::Exact] {
+            let predicted = report.footprint(numerics, 40).unwrap();
+            let held = [false, true].map(|mtp| {
+                let mut world = World::new();
+                let options = LoadOptions::default().backend(Backend::Cpu).numerics(numerics).mtp(mtp);
+                loquent::load(&mut world, &fixture, options).unwrap();
+                Held::of(&mut world).iter().sum::<u64>()
+            });
+            assert_eq!(held[0], predicted.mapped + predicted.packed + predicted.vectors, "{name} {numerics:?}");
+            assert_eq!(held[1] - held[0], predicted.mtp, "{name} {numerics:?}");
         }
     }
 }

@@ -73,7 +73,7 @@ fn the_index_begins_as_the_format_says_and_has_no_newline_at_its_end() {
 fn is_quantized(name: &str) -> bool {
     ["_proj.weight", "_proj_a.weight", "_proj_b.weight", "_proj_qkv.weight", "_proj_z.weight"]
         .into_iter()
-        .chain(["lm_head.weight", "embed_tokens.weight"])
+        .chain(["lm_head.weight", "embed_tokens.weight", "mtp.fc.weight"])
         .any(|end| name.ends_with(end))
 }
 
@@ -101,7 +101,8 @@ fn every_fixture_is_converted_whole_and_twice_to_the_same_bytes() {
         let names: Vec<&str> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
         assert!(names.is_sorted());
         let prefix = config.layout.tensor_prefix();
-        let full = |name: String| if name == "lm_head.weight" { name } else { format!("{prefix}{name}") };
+        let is_beside = |name: &str| name == "lm_head.weight" || name.starts_with("mtp.");
+        let full = |name: String| if is_beside(&name) { name } else { format!("{prefix}{name}") };
         let expected: BTreeSet<String> = shapes(&config).into_iter().map(|(name, _)| full(name)).collect();
         assert_eq!(names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>(), expected);
         let mut files: BTreeSet<&str> = ["config.json", "generation_config.json", "quantize_index.json"].into();

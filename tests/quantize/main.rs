@@ -1,11 +1,14 @@
 //! Checkpoints in four bits: the bytes that are written, what is refused, and what is left when a run does not end well.
 
+#[path = "../support/logged.rs"]
+mod logged;
 #[path = "../support/tiny_checkpoint.rs"]
 mod tiny_checkpoint;
 
 mod command;
 mod content;
 mod endings;
+mod mtp;
 mod quantizer;
 mod quarot;
 mod refusals;

@@ -195,7 +195,7 @@ pub(crate) fn converted(directory: &Path) -> Gguf {
     gguf.add("general.type", Meta::Text("model".into()));
     gguf.add("general.name", Meta::Text(directory.file_name().unwrap().to_string_lossy().into_owned()));
     gguf.add("general.quantization_version", Meta::U32(2));
-    dimensions(&mut gguf, architecture, &text);
+    dimensions(&mut gguf, architecture, &text, checkpoint.config.mtp);
     if let Some(tokenizer) = read_json(&directory.join("tokenizer.json")) {
         vocabulary(&mut gguf, architecture, &tokenizer, checkpoint.config.vocab_size);
         let special = read_json(&directory.join("tokenizer_config.json")).unwrap_or_default();
@@ -216,7 +216,8 @@ fn read_json(path: &Path) -> Option<Value> {
     Some(serde_json::from_str(&std::fs::read_to_string(path).ok()?).expect("JSON"))
 }
 
-fn dimensions(gguf: &mut Gguf, architecture: &str, text: &Value) {
+/// A head that predicts several tokens is one layer more.
+fn dimensions(gguf: &mut Gguf, architecture: &str, text: &Value, mtp: bool) {
     let whole = |field: &str| text[field].as_u64().map(|number| number as u32);
     let rope = |field: &str| {
         let nested = text["rope_parameters"].get(field).or(text["rope_scaling"].get(field));
@@ -227,7 +228,8 @@ fn dimensions(gguf: &mut Gguf, architecture: &str, text: &Value) {
     };
     let head_dim = whole("head_dim").or(whole("hidden_size").zip(whole("num_attention_heads")).map(|(h, n)| h / n));
     let head_dim = head_dim.expect("head_dim");
-    add("block_count", whole("num_hidden_layers"));
+    add("block_count", whole("num_hidden_layers").map(|layers| layers + u32::from(mtp)));
+    add("nextn_predict_layers", mtp.then_some(1));
     add("context_length", whole("max_position_embeddings"));
     add("embedding_length", whole("hidden_size"));
     add("feed_forward_length", whole("intermediate_size"));
@@ -251,7 +253,8 @@ fn dimensions(gguf: &mut Gguf, architecture: &str, text: &Value) {
             add("ssm.inner_size", inner);
             add("full_attention_interval", Some(whole("full_attention_interval").unwrap_or(4)));
             if let Some(types) = text["layer_types"].as_array() {
-                let recurrent = types.iter().map(|kind| kind == "linear_attention").collect();
+                let recurrent =
+                    types.iter().map(|kind| kind == "linear_attention").chain(mtp.then_some(false)).collect();
                 gguf.add(&format!("{architecture}.attention.recurrent_layers"), Meta::Bools(recurrent));
             }
             gguf.add(&format!("{architecture}.rope.dimension_sections"), Meta::I32s(vec![11, 11, 10, 0]));
@@ -359,7 +362,7 @@ fn tensors(gguf: &mut Gguf, architecture: &str, checkpoint: &mut Checkpoint, tex
             "llama" => permuted(&promised.name, bytes, row, &config),
             _ => bytes,
         };
-        let name = name(architecture, &promised.name);
+        let name = name(architecture, &promised.name, config.layer_types.len());
         if promised.name.contains(".experts.") {
             // Behind those before it, in one tensor for all.
             if let Some(stack) = gguf.tensors.iter_mut().find(|tensor| tensor.name == name) {
@@ -422,10 +425,19 @@ fn permuted(name: &str, bytes: Vec<u8>, row: usize, config: &ModelConfig) -> Vec
     rows.chunks(width).flat_map(head).collect()
 }
 
-fn name(architecture: &str, published: &str) -> String {
+/// What the converter calls a tensor of a model of so many layers.
+fn name(architecture: &str, published: &str, layers: usize) -> String {
+    let of_head = |name: &str| format!("blk.{layers}.nextn.{name}.weight");
     let (layer, within) = match published.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) {
         Some((layer, within)) => (format!("blk.{layer}."), within),
-        None => (String::new(), published),
+        None => match published.strip_prefix("mtp.") {
+            Some("fc.weight") => return of_head("eh_proj"),
+            Some("pre_fc_norm_embedding.weight") => return of_head("enorm"),
+            Some("pre_fc_norm_hidden.weight") => return of_head("hnorm"),
+            Some("norm.weight") => return of_head("shared_head_norm"),
+            Some(layer) => (format!("blk.{layers}."), layer.strip_prefix("layers.0.").expect("one layer")),
+            None => (String::new(), published),
+        },
     };
     let name = match within {
         "embed_tokens.weight" => "token_embd.weight",

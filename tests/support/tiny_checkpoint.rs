@@ -35,6 +35,13 @@ impl TinyCheckpoint {
         Self::with_config(text_config())
     }
 
+    /// With a head that predicts several tokens.
+    pub(crate) fn with_mtp() -> Self {
+        let mut config = text_config();
+        config["mtp_num_hidden_layers"] = json!(1);
+        Self::with_config(config)
+    }
+
     /// In the published layout, tied.
     pub(crate) fn multimodal() -> Self {
         let mut text = text_config();
@@ -52,7 +59,8 @@ impl TinyCheckpoint {
     pub(crate) fn with_config(config: Value) -> Self {
         let parsed = ModelConfig::from_json(Path::new("config.json"), &config.to_string()).unwrap();
         let prefix = parsed.layout.tensor_prefix();
-        let full = |name: &str| if name == "lm_head.weight" { name.to_owned() } else { format!("{prefix}{name}") };
+        let is_beside = |name: &str| name == "lm_head.weight" || name.starts_with("mtp.");
+        let full = |name: &str| if is_beside(name) { name.to_owned() } else { format!("{prefix}{name}") };
         let tensors = shapes(&parsed)
             .into_iter()
             .enumerate()
@@ -283,7 +291,35 @@ pub(crate) fn shapes(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
             }
         }
     }
+    if config.mtp {
+        shapes.extend(shapes_of_mtp(config));
+    }
     shapes
+}
+
+/// Those of a head that predicts several tokens, in a model without experts.
+fn shapes_of_mtp(config: &ModelConfig) -> impl Iterator<Item = (String, Vec<usize>)> {
+    let (hidden, width, dim) = (config.hidden_size, config.intermediate_size, config.attention.head_dim);
+    let (queries, keys) = (config.attention.num_heads * dim, config.attention.num_kv_heads * dim);
+    [
+        ("fc", vec![hidden, 2 * hidden]),
+        ("pre_fc_norm_embedding", vec![hidden]),
+        ("pre_fc_norm_hidden", vec![hidden]),
+        ("norm", vec![hidden]),
+        ("layers.0.input_layernorm", vec![hidden]),
+        ("layers.0.post_attention_layernorm", vec![hidden]),
+        ("layers.0.self_attn.q_proj", vec![2 * queries, hidden]),
+        ("layers.0.self_attn.k_proj", vec![keys, hidden]),
+        ("layers.0.self_attn.v_proj", vec![keys, hidden]),
+        ("layers.0.self_attn.o_proj", vec![hidden, queries]),
+        ("layers.0.self_attn.q_norm", vec![dim]),
+        ("layers.0.self_attn.k_norm", vec![dim]),
+        ("layers.0.mlp.gate_proj", vec![width, hidden]),
+        ("layers.0.mlp.up_proj", vec![width, hidden]),
+        ("layers.0.mlp.down_proj", vec![hidden, width]),
+    ]
+    .into_iter()
+    .map(|(name, shape)| (format!("mtp.{name}.weight"), shape))
 }
 
 /// Small numbers that differ from tensor to tensor.

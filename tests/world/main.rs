@@ -15,6 +15,7 @@ mod front_door;
 mod host;
 mod limits;
 mod models;
+mod mtp;
 mod profile;
 mod sampling;
 mod slicing;

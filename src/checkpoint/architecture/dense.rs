@@ -61,6 +61,7 @@ pub(super) fn read(root: Fields<'_>, family: &Family) -> Result<Told, Checkpoint
         attention: attention(root, family, hidden_size, max_position_embeddings)?,
         delta_net: None,
         moe,
+        mtp: false,
         eos_token_ids: root.token_ids("eos_token_id", vocab_size)?.unwrap_or_default(),
         rotation_seed: rotation_seed(root, root)?,
     };

@@ -14,7 +14,7 @@ mod unimplemented;
 
 use std::path::Path;
 
-pub(super) use self::qwen3_5::TILED_VALUE_HEADS;
+pub(super) use self::qwen3_5::{MTP_LAYERS, TILED_VALUE_HEADS};
 use super::config::{ModelConfig, Told};
 use super::error::CheckpointError;
 use super::json::{self, Fields};

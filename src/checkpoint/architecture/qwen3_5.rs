@@ -27,6 +27,9 @@ pub(super) const MOE_TEXT_MODEL_TYPE: &str = "qwen3_5_moe_text";
 /// No published file has this field: it is what a GGUF file's order comes to, where that cannot be put back.
 pub(in crate::checkpoint) const TILED_VALUE_HEADS: &str = "tiled_value_heads";
 
+/// How many layers the head has that predicts several tokens; none where this is not said. What a checkpoint holds counts.
+pub(in crate::checkpoint) const MTP_LAYERS: &str = "mtp_num_hidden_layers";
+
 /// Where its two kinds differ.
 pub(super) struct Kind {
     text_model_type: &'static str,
@@ -93,6 +96,8 @@ pub(super) fn read(root: Fields<'_>, kind: &Kind) -> Result<Told, CheckpointErro
         attention: attention(fields, max_position_embeddings)?,
         delta_net: Some(delta_net(fields)?),
         moe,
+        // None has more than one layer; a head of several would not be read.
+        mtp: fields.integer(MTP_LAYERS, &(0..=*LAYERS.end()))? == Some(1),
         eos_token_ids: eos.unwrap_or_default(),
         rotation_seed: rotation_seed(root, fields)?,
     };

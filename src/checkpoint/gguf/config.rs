@@ -7,7 +7,7 @@ use super::family::Family;
 use super::keys::{Keys, refuse_unimplemented};
 use super::rope;
 use super::tensors::Info;
-use crate::checkpoint::architecture::TILED_VALUE_HEADS;
+use crate::checkpoint::architecture::{MTP_LAYERS, TILED_VALUE_HEADS};
 use crate::checkpoint::error::CheckpointError;
 
 /// A configuration's text.
@@ -49,6 +49,9 @@ pub(super) fn text(
     if keys.family.has_delta_nets() {
         set("layer_types", layer_types(keys, layers)?);
         delta_net(keys, &mut set)?;
+        if keys.heads()? > 0 {
+            set(MTP_LAYERS, keys.heads()?.into());
+        }
         if is_tiled {
             set(TILED_VALUE_HEADS, true.into());
         }

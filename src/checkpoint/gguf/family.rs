@@ -1,7 +1,7 @@
 //! The architectures that are read, and what their files call tensors: a table for each.
 
 use crate::checkpoint::config::Layout;
-use crate::checkpoint::names::HEAD;
+use crate::checkpoint::names::{HEAD, MTP};
 use crate::checkpoint::stacked::stack_of;
 
 /// What `general.architecture` says.
@@ -137,21 +137,30 @@ impl Family {
         if layer >= layers {
             let head = find(&[NEXT_TOKENS], within).map(str::to_owned);
             let of_layer = || find(self.layer_tables(), within).map(|name| format!("layers.{}.{name}", layer - layers));
-            return head.or_else(of_layer).map(|name| format!("mtp.{name}"));
+            return head.or_else(of_layer).map(|name| format!("{MTP}{name}"));
         }
         find(self.layer_tables(), within).map(|within| full(&format!("layers.{layer}.{within}")))
     }
 
-    /// What files call the tensor with this published full name.
-    pub(in crate::checkpoint) fn in_files(self, published: &str) -> Option<String> {
+    /// What files call the tensor with this published full name, in a model of `layers` layers.
+    pub(in crate::checkpoint) fn in_files(self, published: &str, layers: usize) -> Option<String> {
+        if let Some(of_head) = published.strip_prefix(MTP) {
+            let found = find_other(&[NEXT_TOKENS], of_head).map(|within| format!("blk.{layers}.{within}"));
+            return found.or_else(|| self.in_layers(of_head, layers));
+        }
         let name = published.strip_prefix(PREFIX).unwrap_or(published);
         if let Some(found) = find_other(&[ENDS], name) {
             return Some(found.to_owned());
         }
+        self.in_layers(name, 0)
+    }
+
+    /// The same of a layer's tensor, where `before` layers come before the first.
+    fn in_layers(self, name: &str, before: usize) -> Option<String> {
         let (layer, within) = in_layer(name, "layers.")?;
         let stack = stack_of(within).map(|(stack, _)| stack);
         let found = find_other(self.layer_tables(), stack.as_deref().unwrap_or(within));
-        found.map(|within| format!("blk.{layer}.{within}"))
+        found.map(|within| format!("blk.{}.{within}", before + layer))
     }
 }
 
@@ -186,7 +195,7 @@ mod tests {
                 ("blk.3.attn_q.weight", "model.layers.3.self_attn.q_proj.weight"),
             ] {
                 assert_eq!(family.published(in_file, 4).as_deref(), Some(published));
-                assert_eq!(family.in_files(published).as_deref(), Some(in_file));
+                assert_eq!(family.in_files(published, 4).as_deref(), Some(in_file));
             }
             for unknown in [
                 "blk.03.attn_q.weight",
@@ -204,18 +213,23 @@ mod tests {
     fn experts_share_a_name_in_files() {
         let (dense, experts) = (Family::Qwen3, Family::Qwen35Moe);
         let down = "model.layers.0.mlp.down_proj.weight";
-        assert_eq!(dense.in_files(down).as_deref(), Some("blk.0.ffn_down.weight"));
-        assert_eq!((experts.in_files(down), dense.published("blk.0.ffn_down_exps.weight", 4)), (None, None));
+        assert_eq!(dense.in_files(down, 4).as_deref(), Some("blk.0.ffn_down.weight"));
+        assert_eq!((experts.in_files(down, 4), dense.published("blk.0.ffn_down_exps.weight", 4)), (None, None));
         let down = "model.layers.0.mlp.experts.11.down_proj.weight";
-        assert_eq!(experts.in_files(down).as_deref(), Some("blk.0.ffn_down_exps.weight"));
+        assert_eq!(experts.in_files(down, 4).as_deref(), Some("blk.0.ffn_down_exps.weight"));
         let stacked = experts.published("blk.0.ffn_down_exps.weight", 4);
         assert_eq!(stacked.as_deref(), Some("model.layers.0.mlp.experts.down_proj"));
     }
 
     #[test]
     fn the_layer_behind_all_others_is_the_head_for_several_tokens() {
-        let published = |name| Family::Qwen35.published(name, 4).unwrap();
-        assert_eq!(published("blk.4.nextn.eh_proj.weight"), "mtp.fc.weight");
-        assert_eq!(published("blk.4.attn_q.weight"), "mtp.layers.0.self_attn.q_proj.weight");
+        for (in_file, published) in [
+            ("blk.4.nextn.eh_proj.weight", "mtp.fc.weight"),
+            ("blk.4.attn_q.weight", "mtp.layers.0.self_attn.q_proj.weight"),
+            ("blk.4.post_attention_norm.weight", "mtp.layers.0.post_attention_layernorm.weight"),
+        ] {
+            assert_eq!(Family::Qwen35.published(in_file, 4).as_deref(), Some(published));
+            assert_eq!(Family::Qwen35.in_files(published, 4).as_deref(), Some(in_file));
+        }
     }
 }

@@ -61,10 +61,15 @@ impl<'a> Keys<'a> {
         self.metadata.flags(&self.name(key))
     }
 
+    /// The layers that predict several tokens.
+    pub(super) fn heads(self) -> Result<u64, CheckpointError> {
+        Ok(self.integer("nextn_predict_layers")?.unwrap_or(0))
+    }
+
     /// The layers of the model itself: without those that predict several tokens, which come last.
     pub(super) fn layers(self) -> Result<u64, CheckpointError> {
         let blocks = self.required("block_count")?;
-        let heads = self.integer("nextn_predict_layers")?.unwrap_or(0);
+        let heads = self.heads()?;
         blocks
             .checked_sub(heads)
             .filter(|&layers| layers > 0)
@@ -89,7 +94,7 @@ pub(super) fn family(metadata: &Metadata) -> Result<Family, CheckpointError> {
 
 /// Refuses what is only the head of a model that predicts several tokens.
 pub(super) fn refuse_head_alone(keys: Keys<'_>, infos: &[Info]) -> Result<(), CheckpointError> {
-    let heads = keys.integer("nextn_predict_layers")?.unwrap_or(0);
+    let heads = keys.heads()?;
     if heads == 0 || infos.is_empty() || infos.iter().any(|info| info.name.starts_with("blk.0.")) {
         return Ok(());
     }

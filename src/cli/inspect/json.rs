@@ -86,7 +86,7 @@ fn file(file: &FileReport) -> Value {
 }
 
 pub(super) fn memory(context: usize, footprint: &Footprint) -> Value {
-    let Footprint { mapped, packed, vectors, kv_cache, delta_state, activations } = *footprint;
+    let Footprint { mapped, packed, vectors, kv_cache, delta_state, activations, mtp } = *footprint;
     json!({
         "context": context,
         "mapped": mapped,
@@ -96,6 +96,7 @@ pub(super) fn memory(context: usize, footprint: &Footprint) -> Value {
         "delta_state": delta_state,
         "activations": activations,
         "total": footprint.total(),
+        "multi_token_head": mtp,
     })
 }
 

@@ -131,7 +131,7 @@ fn symmetry(text: &mut Text, findings: &Findings) {
 }
 
 pub(super) fn memory(text: &mut Text, context: usize, footprint: &Footprint) {
-    let Footprint { mapped, packed, vectors, kv_cache, delta_state, activations } = *footprint;
+    let Footprint { mapped, packed, vectors, kv_cache, delta_state, activations, mtp } = *footprint;
     text.line(format_args!("\nmemory with a sequence of {context} tokens, MB"));
     for (name, bytes) in [
         ("matrices, mapped from their files", mapped),
@@ -143,6 +143,9 @@ pub(super) fn memory(text: &mut Text, context: usize, footprint: &Footprint) {
         ("total", footprint.total()),
     ] {
         text.line(format_args!("  {name:<34} {:>10.1}", bytes as f64 / 1e6));
+    }
+    if mtp > 0 {
+        text.line(format_args!("  {:<34} {:>10.1}", "the multi-token head, if wanted", mtp as f64 / 1e6));
     }
 }
 

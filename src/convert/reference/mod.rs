@@ -44,7 +44,8 @@ pub(super) fn logits(
     let weights = Weights::of(model, meter);
     let eps = f64::from(config.rms_norm_eps);
     // Every part is taken by name, so that a new one cannot be forgotten here.
-    let ModelParts { ends, layers }: ModelParts<Listed> = listed(model);
+    // Logits do not depend on a head that drafts.
+    let ModelParts { ends, layers, mtp: _ }: ModelParts<Listed> = listed(model);
     let model::Model { embed_tokens, norm, lm_head } = ends;
     let mut residual = weights.embed(embed_tokens, tokens)?;
     for (layer, LayerParts { norms, mixer, feed_forward }) in layers.iter().enumerate() {

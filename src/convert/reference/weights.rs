@@ -22,6 +22,7 @@ const PIECE: usize = 4 << 20;
 pub(in crate::convert) fn bytes(model: &Model) -> u64 {
     let is_read = |tensor: &&PlannedTensor| {
         tensor.promised.is_matrix()
+            && !tensor.promised.is_of_mtp()
             && (model.config.tie_word_embeddings || tensor.promised.role != TensorRole::Matrix(MatrixRole::Embeds))
     };
     model.tensors.iter().filter(is_read).map(|tensor| tensor.stored.size() as u64).sum()

@@ -193,6 +193,13 @@ impl ModelConfig {
     pub fn experts_of(&self, layer: usize) -> Option<&MoeConfig> {
         self.moe.as_ref().filter(|moe| moe.layers.get(layer).is_some_and(|&has_experts| has_experts))
     }
+
+    /// That of the head that predicts several tokens, as a model of one layer.
+    #[must_use]
+    pub fn of_head(&self) -> Self {
+        let moe = self.moe.clone().map(|moe| MoeConfig { layers: vec![true], ..moe });
+        Self { layer_types: vec![LayerType::FullAttention], moe, mtp: false, ..self.clone() }
+    }
 }
 
 /// A configuration, and what its file says besides that has no effect.

@@ -3,6 +3,7 @@
 use anyhow::bail;
 use loquent::prelude::*;
 
+use super::draft::DraftArgs;
 use super::model;
 
 /// The part of the command line that says what a model is run on.
@@ -40,8 +41,9 @@ impl ComputeArgs {
         model::load(checkpoint, model::options(&Backend::Cpu, self.threads, model::numerics(self.exact)))
     }
 
-    /// Loads an opened checkpoint.
-    pub(super) fn load(&self, checkpoint: Checkpoint) -> anyhow::Result<LoadedModel> {
-        model::load(checkpoint, model::options(&self.backend, self.threads, model::numerics(self.exact)))
+    /// Loads an opened checkpoint, with what it takes to guess ahead.
+    pub(super) fn load(&self, checkpoint: Checkpoint, draft: &DraftArgs) -> anyhow::Result<LoadedModel> {
+        let options = model::options(&self.backend, self.threads, model::numerics(self.exact));
+        model::load(checkpoint, options.mtp(draft.wants_mtp()))
     }
 }

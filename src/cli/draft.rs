@@ -16,8 +16,8 @@ use super::model;
 /// The part of the command line that says where guesses come from.
 #[derive(clap::Args)]
 pub(super) struct DraftArgs {
-    /// Guess ahead, and read guesses together; the text stays the same: lookup, or the directory or file of a smaller model
-    #[arg(long, value_name = "lookup|DIR")]
+    /// Guess ahead, and read guesses together; the text stays the same: lookup, mtp for the model's own head, or a smaller model
+    #[arg(long, value_name = "lookup|mtp|DIR")]
     draft: Option<DraftFrom>,
 }
 
@@ -25,6 +25,7 @@ pub(super) struct DraftArgs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum DraftFrom {
     Lookup,
+    Mtp,
     Model(PathBuf),
 }
 
@@ -33,14 +34,20 @@ impl FromStr for DraftFrom {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Ok(match text {
-            "" => return Err("expected lookup, or a model".into()),
+            "" => return Err("expected lookup, mtp, or a model".into()),
             "lookup" => Self::Lookup,
+            "mtp" => Self::Mtp,
             model => Self::Model(model.into()),
         })
     }
 }
 
 impl DraftArgs {
+    /// Whether the model's own head is to be loaded.
+    pub(super) fn wants_mtp(&self) -> bool {
+        self.draft == Some(DraftFrom::Mtp)
+    }
+
     /// What a sequence on the one model of `world` is given, with the model that guesses loaded beside it.
     pub(super) fn install(
         &self,
@@ -52,9 +59,10 @@ impl DraftArgs {
             let adapter = adapter.unwrap_or_default();
             bail!("--draft is for the CPU, and {adapter} computes this model: add --backend cpu");
         }
-        let model = world.query_filtered::<Entity, With<ModelConfig>>().single(world)?;
+        let model = world.query_filtered::<Entity, With<ModelState>>().single(world)?;
         let draft = match from {
             DraftFrom::Lookup => Draft::Lookup,
+            DraftFrom::Mtp => Draft::Mtp,
             DraftFrom::Model(named) => {
                 let checkpoint = model::open(Some(named))?;
                 ensure_alike(world, model, &checkpoint).map_err(|why| anyhow::anyhow!("{}: {why}", named.display()))?;

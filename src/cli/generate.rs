@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (false, None) => Form::Ids,
     };
 
-    let loaded = args.compute.load(checkpoint)?;
+    let loaded = args.compute.load(checkpoint, &args.draft)?;
     let numerics = loaded.numerics();
     let mut world = model::world(loaded);
     let guesses = args.draft.install(&mut world, &args.compute)?;

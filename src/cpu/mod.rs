@@ -4,12 +4,12 @@
 //! | set | system |
 //! |---|---|
 //! | `Admit` | [`take_back`], [`cache::fill_caches`] |
-//! | `Embed` | [`embed::embed_tokens`], [`rope::make_angles`] |
+//! | `Embed` | [`embed::embed_tokens`] or [`mtp::join_hidden`], [`rope::make_angles`] |
 //! | `MixerNorm` | [`norm::norm_for_mixer`] |
 //! | `Mixer` | [`delta_net::mix_with_delta_net`] or [`attention::mix_with_attention`] |
 //! | `MlpNorm` | [`norm::norm_for_mlp`] |
 //! | `Mlp` | [`mlp::run_mlp`] or [`moe::run_moe`] |
-//! | `Head` | [`head::compute_logits`] |
+//! | `Head` | [`mtp::keep_hidden`], [`head::compute_logits`] or [`mtp::compute_draft_logits`] |
 //! | `Sample` | [`pick_tokens`] |
 //! | `Emit` | [`keep_states`], [`take_back_drafts`] |
 
@@ -28,6 +28,7 @@ mod kv_cache;
 mod lazy;
 pub mod mlp;
 pub mod moe;
+pub mod mtp;
 pub mod norm;
 mod pack;
 pub mod rope;
@@ -89,7 +90,7 @@ pub fn add_systems(world: &mut World) {
         let caches = (take_back::<Cpu>, cache::fill_caches).chain().after(StepSystems::Draft).before(choose_model);
         schedule.add_systems((
             caches.in_set(StepSystems::Admit),
-            (embed::embed_tokens, rope::make_angles).in_set(StepSystems::Embed),
+            ((embed::embed_tokens, mtp::join_hidden).chain(), rope::make_angles).in_set(StepSystems::Embed),
         ));
     });
     world.schedule_scope(LayerPass, |_, schedule| {
@@ -102,7 +103,7 @@ pub fn add_systems(world: &mut World) {
     });
     world.schedule_scope(EndStep, |_, schedule| {
         schedule.add_systems((
-            head::compute_logits.in_set(StepSystems::Head),
+            (mtp::keep_hidden, head::compute_logits, mtp::compute_draft_logits).chain().in_set(StepSystems::Head),
             pick_tokens::<Cpu>.in_set(StepSystems::Sample),
             keep_states::<Cpu>.before(count_processed).in_set(StepSystems::Emit),
             take_back_drafts::<Cpu>.after(emit_picks).in_set(StepSystems::Emit),

@@ -2,9 +2,12 @@
 
 use bevy_ecs::prelude::*;
 
-use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::cpu::Cpu;
+use crate::checkpoint::{Checkpoint, CheckpointError, ModelConfig};
+use crate::cpu::rope::RopeTable;
+use crate::cpu::{self, Cpu};
+use crate::schedule::Turn;
 use crate::world::layer::LayerIndex;
+use crate::world::model::GenerationDefaults;
 use crate::world::mtp::{HeadOf, Mtp};
 use crate::world::promised::promised_tensors;
 
@@ -26,6 +29,9 @@ impl Checkpoint {
 /// Makes a draft model of the head: a child of the model that it drafts for, with one layer.
 pub(super) fn insert(world: &mut World, model: Entity, mtp: Mtp<Cpu>) {
     let Mtp { head, layer } = mtp;
-    let draft_model = world.spawn((head, HeadOf(model), ChildOf(model))).id();
+    let Some(trunk) = world.get::<ModelConfig>(model) else { return };
+    let config = trunk.of_head();
+    let computes = (cpu::cache_cost(&config), RopeTable::of(&config), GenerationDefaults::default(), Turn::default());
+    let draft_model = world.spawn((head, HeadOf(model), ChildOf(model), config, computes)).id();
     layer.insert(&mut world.spawn((LayerIndex(0), ChildOf(draft_model))));
 }

@@ -1,6 +1,6 @@
-//! Part of the `Draft` set: has other models guess. For a sequence that asks for it, another one follows it on the other model,
-//! reads what it has read, and goes on by itself for as many tokens as are wanted; meanwhile the first sits out. What was guessed
-//! wrong, the other has taken back from its caches like anyone else.
+//! Part of the `Draft` set: has other models guess, of which the head that predicts several tokens is one. For a sequence that
+//! asks for it, another one follows it on that model, reads what it has read, and goes on by itself for as many tokens as are
+//! wanted; meanwhile the first sits out. What was guessed wrong, the other has taken back from its caches like anyone else.
 
 use std::collections::HashMap;
 
@@ -14,9 +14,10 @@ use super::take_back::TakenBack;
 use crate::checkpoint::ModelConfig;
 use crate::sampling::Sampling;
 use crate::world::control::Paused;
-use crate::world::draft::{Draft, Drafted, Drafts, DraftsFor, MOST_DRAFTS, SitsOut, TakesDrafts};
+use crate::world::draft::{Draft, Drafted, Drafts, DraftsFor, HiddenStates, MOST_DRAFTS, SitsOut, TakesDrafts};
 use crate::world::limits::Limits;
 use crate::world::model::Unavailable;
+use crate::world::mtp::HeadOf;
 use crate::world::sequence::{Arrival, LogitsFrom, Queued, Running, StopRules};
 use crate::world::tokens::Tokens;
 
@@ -45,6 +46,7 @@ pub struct Drafter {
     tokens: &'static mut Tokens,
     running: Has<Running>,
     sits_out: &'static mut SitsOut,
+    hidden: Option<&'static mut HiddenStates>,
 }
 
 /// A model, as far as guessing goes.
@@ -60,6 +62,7 @@ pub fn lead_drafters(
     limits: Res<Limits>,
     pace: Res<Pace>,
     models: Query<Computes>,
+    heads: Query<(Entity, &HeadOf)>,
     mut asking: Query<Asking, Asks>,
     mut drafters: Query<Drafter>,
 ) {
@@ -70,32 +73,39 @@ pub fn lead_drafters(
     for mut drafter in &mut drafters {
         drafter.sits_out.0 = true;
         let DraftsFor { sequence, model, .. } = *drafter.drafts_for;
-        let is_asked = asking.get(sequence).is_ok_and(|asking| *asking.draft == Draft::Model(model));
+        let is_asked = asking.get(sequence).is_ok_and(|asking| match *asking.draft {
+            Draft::Model(asked) => asked == model,
+            Draft::Mtp => heads.contains(model),
+            Draft::Lookup => false,
+        });
         if !is_asked || drafter_of.insert(sequence, drafter.entity).is_some() {
             commands.entity(drafter.entity).despawn();
         }
     }
     let mut generating: HashMap<Entity, usize> = HashMap::new();
-    for running in asking.iter().filter_map(|asking| asking.running.filter(|_| asking.generates())) {
+    for running in asking.iter().filter(|asking| generates(asking.tokens)).filter_map(|asking| asking.running) {
         *generating.entry(running.model).or_default() += 1;
     }
     for mut asking in &mut asking {
         asking.sits_out.0 = false;
-        let (&Draft::Model(drafter), Some(running)) = (asking.draft, asking.running) else { continue };
+        let Some(running) = asking.running.filter(|_| !asking.stays_out()) else { continue };
+        let drafter = match *asking.draft {
+            Draft::Lookup => None,
+            Draft::Model(model) => Some(model),
+            Draft::Mtp => heads.iter().find(|(_, of)| of.0 == running.model).map(|(head, _)| head),
+        };
+        let Some(drafter) = drafter else { continue };
         let (Ok((config, true, false)), Ok((of_drafter, _, false))) = (models.get(running.model), models.get(drafter))
         else {
             continue;
         };
-        if !asking.generates() {
-            continue;
-        }
-        let context = of_drafter.max_position_embeddings;
-        let room = context.saturating_sub(asking.tokens.len() + 1);
+        let generates = generates(asking.tokens);
+        let room = of_drafter.max_position_embeddings.saturating_sub(asking.tokens.len() + 1);
         let room = room.min(running.room.saturating_sub(asking.tokens.generated.len() + 1)).min(MOST_DRAFTS);
-        let Some(mut follower) = drafter_of.get(&asking.entity).and_then(|&drafter| drafters.get_mut(drafter).ok())
-        else {
+        let follower = drafter_of.get(&asking.entity).and_then(|&drafter| drafters.get_mut(drafter).ok());
+        let Some(mut follower) = follower else {
             if room > 0 {
-                commands.spawn(follower_of(&asking, drafter));
+                spawn_follower(&mut commands, &asking, drafter);
             }
             continue;
         };
@@ -103,83 +113,122 @@ pub fn lead_drafters(
             commands.entity(follower.entity).despawn();
             continue;
         }
-        if !follower.running {
+        let course = follower.course(asking.tokens).filter(|_| follower.running);
+        // One that has missed some of it would guess what is known.
+        let Some(course) = course.filter(|course| !generates || course.to == asking.tokens.len()) else { continue };
+        if follower.is_on(&course) {
+            if follower.tokens.generated.len() < follower.drafts_for.wanted {
+                (follower.sits_out.0, asking.sits_out.0) = (false, generates);
+            } else if generates {
+                let Drafted { tokens, after, trust } = &mut *asking.drafted;
+                tokens.clone_from(&follower.tokens.generated);
+                (*after, *trust) = (asking.tokens.len(), 0);
+            }
             continue;
         }
-        if !follower.follows(asking.tokens) {
-            let together = generating.get(&running.model).copied().unwrap_or(1);
+        let unheard = course.len().saturating_sub(follower.tokens.prompt.len());
+        let wanted = if generates {
             let most = room.min(guesses::most_to_take_back(asking.tokens.len(), config));
             let expected = Drafted { tokens: vec![0; most], ..Drafted::default() };
             let likely = asking.drafts.likelihoods(&expected);
-            let unheard = asking.tokens.len().saturating_sub(follower.tokens.prompt.len());
-            let wanted = match limits.drafts {
-                Some(wanted) => wanted.min(most),
-                None => guesses::worth_asking(likely, [running.model, drafter], together, &pace)
-                    // What was not worth it may be by now.
-                    .max(usize::from(unheard > ASKED_AGAIN).min(most)),
-            };
-            if wanted == 0 {
-                continue;
-            }
-            let read = follower.follow(asking.tokens);
+            let together = generating.get(&running.model).copied().unwrap_or(1);
+            let worth = || guesses::worth_asking(likely, [running.model, drafter], together, &pace);
+            limits.drafts.map_or_else(worth, |wanted| wanted.min(most))
+        } else {
+            0
+        };
+        // It reads along, and what was not worth it may be by now. One that has read has guessed once.
+        let wanted = wanted.max(usize::from(unheard >= READ_ALONG));
+        if wanted > 0 {
+            let read = follower.follow(course);
             commands.entity(follower.entity).insert(DraftsFor { wanted, ..*follower.drafts_for });
             if read < follower.tokens.processed {
                 commands.entity(follower.entity).insert(TakenBack(read));
             }
-            (follower.sits_out.0, asking.sits_out.0) = (false, true);
-        } else if follower.tokens.generated.len() < follower.drafts_for.wanted {
-            (follower.sits_out.0, asking.sits_out.0) = (false, true);
-        } else {
-            let Drafted { tokens, after, trust } = &mut *asking.drafted;
-            tokens.clone_from(&follower.tokens.generated);
-            (*after, *trust) = (asking.tokens.len(), 0);
+            (follower.sits_out.0, asking.sits_out.0) = (false, generates);
         }
     }
 }
 
-/// After so many tokens without guesses, it is seen whether they would be right by now.
-const ASKED_AGAIN: usize = 64;
+/// After so many tokens it reads them, whether guesses are worth it or not.
+const READ_ALONG: usize = 64;
 
-/// A sequence that guesses for another.
-fn follower_of(asking: &AskingItem<'_, '_>, model: Entity) -> impl Bundle {
+/// Spawns a sequence that guesses for another.
+fn spawn_follower(commands: &mut Commands, asking: &AskingItem<'_, '_>, model: Entity) {
     let tokens = Tokens { prompt: asking.tokens.iter().collect(), ..Tokens::default() };
     let rules = StopRules { end_tokens: Some(Vec::new()), ..StopRules::after(usize::MAX) };
     let drafts_for = DraftsFor { sequence: asking.entity, model, wanted: 0 };
-    (drafts_for, tokens, rules, Sampling::default(), SitsOut(true), Arrival::default(), Queued)
+    let mut follower =
+        commands.spawn((drafts_for, tokens, rules, Sampling::default(), SitsOut(true), Arrival::default(), Queued));
+    if *asking.draft == Draft::Mtp {
+        follower.insert(HiddenStates::default());
+    }
+}
+
+/// Whether all but its last token was read.
+fn generates(tokens: &Tokens) -> bool {
+    tokens.processed + 1 == tokens.len()
 }
 
 impl AskingItem<'_, '_> {
-    /// Whether its next step could have guesses.
-    fn generates(&self) -> bool {
-        AskingReadOnlyItem::generates_with(self.tokens, self.paused || self.disabled || self.wants_logits)
+    fn stays_out(&self) -> bool {
+        self.paused || self.disabled || self.wants_logits
     }
 }
 
-impl AskingReadOnlyItem<'_, '_> {
-    fn generates(&self) -> bool {
-        Self::generates_with(self.tokens, self.paused || self.disabled || self.wants_logits)
+/// What a sequence that guesses reads of the one that it follows: some of its tokens, one after the other.
+#[derive(Clone, Copy)]
+struct Course<'a> {
+    tokens: &'a Tokens,
+    from: usize,
+    to: usize,
+}
+
+impl Course<'_> {
+    fn len(&self) -> usize {
+        self.to - self.from
     }
 
-    fn generates_with(tokens: &Tokens, stays_out: bool) -> bool {
-        !stays_out && tokens.processed + 1 == tokens.len()
+    fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.tokens.iter().skip(self.from).take(self.len())
     }
 }
 
 impl DrafterItem<'_, '_> {
-    /// Whether it has all that the other one has, and guesses since.
-    fn follows(&self, tokens: &Tokens) -> bool {
-        self.drafts_for.wanted > 0
-            && self.tokens.prompt.len() == tokens.len()
-            && self.tokens.prompt.iter().copied().eq(tokens.iter())
+    /// What it is to read: all tokens, or those after each whose hidden state it has; `None`, as long as that is nothing.
+    fn course<'a>(&self, tokens: &'a Tokens) -> Option<Course<'a>> {
+        let course = match &self.hidden {
+            None => Course { tokens, from: 0, to: tokens.len() },
+            Some(hidden) => {
+                // Of what was guessed wrong there may be some too many.
+                let known = hidden.end().min(tokens.processed).min(tokens.len() - 1);
+                Course { tokens, from: hidden.start() + 1, to: known + 1 }
+            }
+        };
+        (course.from < course.to).then_some(course)
     }
 
-    /// Goes on from what the other one has. Returns how much of that it has read already.
-    fn follow(&mut self, tokens: &Tokens) -> usize {
+    /// Whether it has read what it is to read, or is about to, and guesses what comes next.
+    fn is_on(&self, course: &Course<'_>) -> bool {
+        let prompt = &self.tokens.prompt;
+        self.drafts_for.wanted > 0 && prompt.len() == course.len() && prompt.iter().copied().eq(course.iter())
+    }
+
+    /// Goes on from what it is to read. Returns how much of that it has read already.
+    fn follow(&mut self, mut course: Course<'_>) -> usize {
         let own = &mut *self.tokens;
-        let alike = own.iter().zip(tokens.iter()).take_while(|(own, other)| own == other).count();
+        let alike = own.iter().zip(course.iter()).take_while(|(own, other)| own == other).count();
+        let mut read = own.processed.min(alike).min(course.len() - 1);
+        if let Some(hidden) = &mut self.hidden {
+            // What it has guessed, it has read beside states of its own.
+            read = read.min(own.prompt.len());
+            if !hidden.forget_before(read) {
+                (course.from, read) = (hidden.start() + 1, 0);
+            }
+        }
         own.prompt.clear();
-        own.prompt.extend(tokens.iter());
+        own.prompt.extend(course.iter());
         own.generated.clear();
-        own.processed.min(alike).min(own.prompt.len() - 1)
+        read
     }
 }

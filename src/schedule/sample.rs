@@ -8,7 +8,8 @@ use crate::sampling::Random;
 use crate::world::activations::{Logits, Rows};
 use crate::world::batch::Batch;
 use crate::world::cursor::Cursor;
-use crate::world::model::{Model, OnModel};
+use crate::world::model::{ActiveModel, Model};
+use crate::world::mtp::MtpHead;
 use crate::world::sampler::Sampler;
 use crate::world::storage::Storage;
 use crate::world::tokens::Tokens;
@@ -45,7 +46,7 @@ impl Pick {
 /// Picks one token for every row of logits that is the last of its sequence, or guessed to be and as yet rightly so. A sequence
 /// despawned since the batch was filled is passed over.
 pub fn pick_tokens<S: Storage<Rows = Rows>>(
-    _of_model: OnModel<&Model<S>>,
+    _of_model: Single<(), (With<ActiveModel>, Or<(With<Model<S>>, With<MtpHead<S>>)>)>,
     cursor: Res<Cursor>,
     batch: Res<Batch>,
     logits: Res<Logits<S>>,

@@ -23,6 +23,7 @@ use crate::world::cursor::Cursor;
 use crate::world::fingerprint::Fingerprint;
 use crate::world::layer::layers_of;
 use crate::world::model::Unavailable;
+use crate::world::mtp::HeadOf;
 use crate::world::sampler::{Sampler, Seed};
 use crate::world::sequence::{
     Admitted, FinishReason, Finished, HostLogits, LogitsFrom, Prompt, Queued, Running, SpeaksWith, StopRules,
@@ -73,7 +74,7 @@ fn model_of(world: &mut World, sequence: Entity) -> Result<(Entity, Fingerprint)
     let model = match running.or_else(admitted).or_else(named) {
         Some(model) => model,
         None => {
-            let mut models = world.query_filtered::<Entity, With<ModelConfig>>();
+            let mut models = world.query_filtered::<Entity, (With<ModelConfig>, Without<HeadOf>)>();
             models.single(world).map_err(|_| SnapshotError::NoModel(sequence))?
         }
     };

@@ -105,6 +105,12 @@ impl HeadPiece {
         self.vocab_size
     }
 
+    /// Whether it is the step's first.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.group.start == 0 && self.slice.start == 0
+    }
+
     /// Whether its group is the step's last.
     #[must_use]
     pub fn is_of_last_group(&self) -> bool {

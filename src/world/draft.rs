@@ -16,6 +16,8 @@ use bevy_ecs::prelude::*;
 pub enum Draft {
     /// What followed the last time that the sequence, its prompt included, came by these tokens: for texts that quote.
     Lookup,
+    /// What the model's own head for it says, `mtp`, if that was [loaded](crate::LoadOptions::mtp).
+    Mtp,
     /// What another model of the same vocabulary says. It reads along in the same world, in caches of its own; where it cannot,
     /// for want of memory or of positions, the sequence goes on without.
     Model(Entity),
@@ -68,6 +70,68 @@ pub struct DraftsFor {
 /// On a sequence that takes no part in the next step, though it runs: it waits for guesses, or for somebody to want its own.
 #[derive(Component, Clone, Copy, Debug, Default)]
 pub struct SitsOut(pub bool);
+
+/// Of a sequence that guesses with a head that predicts several tokens: what it reads beside the tokens, the hidden states of
+/// the one that it follows. Its own position 0 is the other's [`start`](Self::start).
+#[derive(Component, Clone, Debug, Default)]
+pub struct HiddenStates {
+    start: usize,
+    /// The other's position of the first state that is still here.
+    first: usize,
+    /// From then on, one after the other.
+    states: Vec<f32>,
+    width: usize,
+}
+
+impl HiddenStates {
+    /// Where in the other sequence its own begins: the head reads on where it has missed something.
+    #[must_use]
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// The other's position after the last of them.
+    #[must_use]
+    pub fn end(&self) -> usize {
+        self.first + self.states.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    /// That at one of its own positions.
+    #[must_use]
+    pub fn at(&self, position: usize) -> Option<&[f32]> {
+        let index = (self.start + position).checked_sub(self.first)?;
+        self.states.chunks_exact(self.width.max(1)).nth(index)
+    }
+
+    /// Takes those of the other from `position` on, each of `width`, in place of what was there.
+    pub(crate) fn read(&mut self, position: usize, width: usize, states: &[f32]) {
+        self.width = width;
+        if position < self.start || position > self.end() {
+            *self = Self { start: position, first: position, states: Vec::new(), width };
+        } else if position < self.first {
+            self.first = position;
+        }
+        self.states.truncate((position - self.first) * width);
+        self.states.extend(states);
+    }
+
+    /// Goes on with a state of its own, at one of its own positions.
+    pub(crate) fn follow(&mut self, position: usize, state: &[f32]) {
+        self.read(self.start + position, state.len(), state);
+    }
+
+    /// Forgets those before one of its own positions. If that is gone already, it begins anew with what is left, and says so.
+    pub(crate) fn forget_before(&mut self, position: usize) -> bool {
+        let Some(gone) = (self.start + position).checked_sub(self.first) else {
+            self.start = self.first;
+            return false;
+        };
+        let gone = (gone * self.width).min(self.states.len());
+        self.states.drain(..gone);
+        self.first += gone.checked_div(self.width).unwrap_or(0);
+        true
+    }
+}
 
 /// How often guesses of one trust were right of late.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -327,6 +327,78 @@ fn another_model_guesses_and_nobody_hears_it() {
     }
 }
 
+/// A world with a model and its own head for guessing.
+fn world_with_head(checkpoint: &Path) -> World {
+    let mut world = World::new();
+    let options = LoadOptions::default().backend(Backend::Cpu).threads(1).mtp(true);
+    load(&mut world, checkpoint, options).expect("a valid checkpoint");
+    make_strict(&mut world);
+    world
+}
+
+#[derive(serde::Deserialize)]
+struct Drafting {
+    prompt: Vec<u32>,
+    next: u32,
+    drafts: Vec<u32>,
+}
+
+#[test]
+fn the_models_own_head_guesses_as_it_does_in_torch() {
+    let checkpoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/mtp-tied");
+    let text = std::fs::read_to_string(checkpoint.join("drafts.json")).expect("drafts.json");
+    let cases: Vec<Drafting> = serde_json::from_str(&text).expect("drafts.json");
+    for rows in [256, 7, 1] {
+        let mut world = world_with_head(&checkpoint);
+        *world.resource_mut::<Limits>() = Limits { rows, drafts: Some(3), ..Limits::default() };
+        let spawn =
+            |case: &Drafting| world.spawn((Prompt::ids(&*case.prompt), Sampler::default(), rules(30), Draft::Mtp)).id();
+        let sequences: Vec<Entity> = cases.iter().map(spawn).collect();
+        let mut compared = vec![false; cases.len()];
+        while advance(&mut world, Budget::Step) != Progress::Idle {
+            for ((case, &sequence), compared) in cases.iter().zip(&sequences).zip(&mut compared) {
+                let drafted = world.get::<Drafted>(sequence).expect("guesses");
+                // As many as go before a delta net has its state go on.
+                if drafted.after == case.prompt.len() + 1 && !*compared {
+                    let said = generated(&world, sequence);
+                    assert_eq!(said[0], case.next);
+                    assert_eq!(drafted.tokens, case.drafts[..drafted.tokens.len()]);
+                    *compared = !drafted.tokens.is_empty();
+                }
+            }
+        }
+        assert!(compared.iter().all(|&compared| compared), "{rows} rows");
+        for (case, &sequence) in cases.iter().zip(&sequences) {
+            let (truth, _) = plainly(&checkpoint, &case.prompt, &Sampling::default(), 0, 30);
+            assert_eq!(generated(&world, sequence), truth);
+        }
+    }
+}
+
+#[test]
+fn stories_take_few_passes_with_the_demos_own_head() {
+    let said = |draft: Option<Draft>, sampling: &Sampling| {
+        let mut world = world_with_head(&small_demo());
+        world.resource_mut::<Limits>().drafts = Some(3);
+        let mut spawn = |text: &str| {
+            let sequence = world.spawn((Prompt::text(text), sampler(sampling, 3), rules(60))).id();
+            draft.into_iter().for_each(|draft| _ = world.entity_mut(sequence).insert(draft));
+            sequence
+        };
+        let sequences = [spawn("Once upon a time"), spawn("It was raining, and Ben wanted to go outside and play.")];
+        run(&mut world, Budget::Step);
+        sequences.map(|sequence| (generated(&world, sequence), world.get::<Drafts>(sequence).cloned()))
+    };
+    for sampling in [Sampling::default(), Sampling { temperature: 0.5, top_p: 0.9, ..Sampling::default() }] {
+        let plain = said(None, &sampling);
+        for ((found, drafts), (truth, _)) in said(Some(Draft::Mtp), &sampling).into_iter().zip(plain) {
+            assert_eq!(found, truth);
+            let drafts = drafts.expect("a record");
+            assert!(drafts.tokens_per_pass() > 2.2, "{drafts:?}");
+        }
+    }
+}
+
 /// One thing that a host does.
 #[derive(Clone, Copy, Debug)]
 enum Act {

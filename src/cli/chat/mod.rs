@@ -81,7 +81,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let rules = args.ending.rules(&checkpoint.generation);
     let context = checkpoint.config.max_position_embeddings;
 
-    let mut host = Host::new(args.compute.load(checkpoint)?, (options, sampler, rules));
+    let mut host = Host::new(args.compute.load(checkpoint, &args.draft)?, (options, sampler, rules));
     host.guess(&args.draft, &args.compute)?;
     if !args.no_forget {
         host.forgets();

@@ -19,6 +19,7 @@ mod isa;
 mod kv_block;
 mod log_sum_exp;
 mod matmul;
+mod matmul_brain;
 mod matmul_packed;
 mod pool;
 mod read;

@@ -293,6 +293,26 @@ mod tests {
     }
 
     #[test]
+    fn matrices_in_bf16_are_multiplied_fast_by_processors_that_do_and_unless_numbers_are_to_be_exact() {
+        let tensor = Tensor::new("t", ElementType::Bf16, vec![2, 3], vec![0; 12].into()).unwrap();
+        for isa in Isa::available().into_iter().chain(Isa::with_bf16()) {
+            let workers = Workers::new(1, isa).unwrap();
+            for numerics in [Numerics::Fast, Numerics::Exact] {
+                let arena = || Arena::new(None).unwrap();
+                let (arena, experts) = (arena(), arena());
+                let mut packer = Packer { arena, experts, workers: &workers, numerics, found: Numerics::Exact };
+                let (Ok(matrix), Ok(expert)) = (packer.matrix("t", &tensor), packer.expert("t", &tensor));
+                let fast = isa.multiplies_bf16() && numerics == Numerics::Fast;
+                assert_eq!(packer.found == Numerics::Fast, fast, "{isa}");
+                for matrix in [matrix, expert] {
+                    assert_eq!(matches!(matrix, Matrix::Brain(_)), fast, "{isa}");
+                    assert_eq!((matrix.rows(), matrix.cols(), matrix.weights_of(1..2).size()), (2, 3, 6));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn rows_of_our_own_blocks_that_are_not_whole_are_not_packed() {
         assert_eq!(packed_bytes(ElementType::Q4, &[3, 40], Numerics::Fast), None);
         assert_eq!(packed_bytes(ElementType::Q4, &[3, 64], Numerics::Fast), Some(2 * 320));

@@ -1,7 +1,7 @@
 //! Rows of `x` rounded as the fast paths read them.
 
-use super::super::matmul_brain::Brains;
 use super::super::isa::Isa;
+use super::super::matmul_brain::Brains;
 use super::super::matmul_packed::Activations;
 use super::Product;
 use super::weights::Weights;

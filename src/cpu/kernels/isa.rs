@@ -59,7 +59,10 @@ impl Isa {
     /// Every instruction set that this machine gains by, narrowest first: what tests compare with each other.
     #[must_use]
     pub fn available() -> Vec<Self> {
-        Self::detected().into_iter().filter(|isa| !isa.multiplies_bf16() || starts_a_bf16_product_each_cycle()).collect()
+        Self::detected()
+            .into_iter()
+            .filter(|isa| !isa.multiplies_bf16() || starts_a_bf16_product_each_cycle())
+            .collect()
     }
 
     /// That with products of numbers in BF16, if this machine has it: [available](Self::available) only where these are

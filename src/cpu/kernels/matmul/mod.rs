@@ -28,6 +28,7 @@ use super::isa::Isa;
 use super::{matmul_brain, matmul_packed, pool, split};
 use crate::tally;
 use rounded::Rounded;
+#[cfg(target_arch = "x86_64")]
 pub(super) use tile::write;
 pub use weights::{WeightSlice, Weights};
 

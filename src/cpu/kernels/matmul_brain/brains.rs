@@ -22,6 +22,7 @@ pub(in super::super) struct Brains {
     cols: usize,
 }
 
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only tests read them there"))]
 impl Brains {
     /// Rounds the rows of `x`, `[rows, cols]`.
     ///

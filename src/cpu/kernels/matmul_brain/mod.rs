@@ -16,19 +16,12 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod tile;
 
-use half::bf16;
-
 pub(super) use brains::Brains;
+#[cfg(target_arch = "x86_64")]
+pub(super) use tile::rows;
 
-use super::columns::Columns;
-use super::isa::Isa;
-
-/// Fills a product of all rows of `x` and all weights.
-///
-/// # Panics
-/// If the instruction set has no products of BF16.
-pub(super) fn rows(isa: Isa, x: &Brains, weights: &[bf16], out: &mut Columns<'_>) {
-    assert!(isa.multiplies_bf16(), "{isa} has no products of BF16");
-    #[cfg(target_arch = "x86_64")]
-    tile::rows(isa, x, weights, out);
+/// Stable Rust has no instructions for this of other processors.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn rows(isa: super::Isa, _: &Brains, _: &[half::bf16], _: &mut super::columns::Columns<'_>) {
+    unreachable!("{isa} has no products of BF16")
 }

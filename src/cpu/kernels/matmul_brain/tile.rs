@@ -31,8 +31,12 @@ const CHUNK_LINES: usize = 64;
 /// Vectors of unfinished sums: at most as many as a block has tiles of 6 by 4.
 const UNFINISHED: usize = 6 * BLOCK_ROWS;
 
-pub(super) fn rows(isa: Isa, x: &Brains, weights: &[bf16], out: &mut Columns<'_>) {
-    let Level::Avx512Bf16 = isa.0 else { unreachable!("{isa} has products of BF16") };
+/// Fills a product of all rows of `x` and all weights.
+///
+/// # Panics
+/// If the instruction set has no products of BF16.
+pub(in super::super) fn rows(isa: Isa, x: &Brains, weights: &[bf16], out: &mut Columns<'_>) {
+    let Level::Avx512Bf16 = isa.0 else { panic!("{isa} has no products of BF16") };
     with_scratch(UNFINISHED, |unfinished| {
         // SAFETY: an `Isa` of this level is only made where all of these features were detected.
         unsafe { all_rows(Dot(Avx512::assume()), x, weights, out, unfinished) }

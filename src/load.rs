@@ -57,9 +57,9 @@ pub struct LoadOptions {
     /// Threads that compute, the calling one included; 0, the default, is one for each core. A world that has [`Workers`]
     /// already keeps them.
     pub threads: usize,
-    /// The instruction set; by default the widest that this machine has.
+    /// The instruction set; by default the widest that this machine gains by.
     pub isa: Isa,
-    /// How weights in blocks are multiplied.
+    /// How weights in blocks are multiplied, and those in BF16 where the processor multiplies them.
     pub numerics: Numerics,
     /// Whether the head that predicts several tokens is loaded. Without, it takes no memory. Only the CPU runs it: a device leaves
     /// it out.
@@ -147,7 +147,7 @@ pub struct LoadedModel {
 enum Form {
     Cpu {
         parts: Box<ModelParts<Cpu>>,
-        packed_bytes: usize,
+        numerics: Numerics,
     },
     #[cfg(feature = "gpu")]
     Gpu {
@@ -256,7 +256,7 @@ impl LoadedModel {
         }
     }
 
-    /// How it computes in fact: without weights in blocks, there is nothing to make fast.
+    /// How it computes in fact: without weights that can be multiplied fast, exactly.
     #[must_use]
     pub fn numerics(&self) -> Numerics {
         self.form.numerics()
@@ -353,8 +353,8 @@ impl Form {
         }
         #[cfg(not(feature = "gpu"))]
         let _ = config;
-        let (parts, packed_bytes) = cpu::pack(mapped, workers, options.numerics).map_err(LoadError::Pack)?;
-        Ok(Self::Cpu { parts: Box::new(parts), packed_bytes })
+        let (parts, numerics) = cpu::pack(mapped, workers, options.numerics).map_err(LoadError::Pack)?;
+        Ok(Self::Cpu { parts: Box::new(parts), numerics })
     }
 
     /// The form that a device's shaders read, if the model is to compute on one.
@@ -393,8 +393,9 @@ impl Form {
 
     fn numerics(&self) -> Numerics {
         match self {
-            Self::Cpu { packed_bytes: 1.., .. } => Numerics::Fast,
-            _ => Numerics::Exact,
+            Self::Cpu { numerics, .. } => *numerics,
+            #[cfg(feature = "gpu")]
+            Self::Gpu { .. } => Numerics::Exact,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use criterion::Throughput;
 use half::{bf16, f16};
+use loquent::cpu::Isa;
 use loquent::cpu::kernels::{Arena, PackedFormat, Panels, Product, WeightSlice, Weights, matmul, pack};
 use loquent::quant::ggml::{BlockQ4_0, BlockQ4K, BlockQ5K, BlockQ6K, BlockQ8_0};
 use loquent::quant::{Blocks, Encoding, Search, quantize};
@@ -17,6 +18,11 @@ pub(super) fn bench(kernels: &mut Kernels<'_>) {
     let exact = noise(WEIGHTS);
     let brains: Vec<bf16> = exact.iter().copied().map(bf16::from_f32).collect();
     bench_one(kernels, "matmul_bf16", Weights::Stored(WeightSlice::Bf16(&brains)));
+    if let Some(isa) = Isa::with_bf16() {
+        let usual = std::mem::replace(&mut kernels.isa, isa);
+        bench_one(kernels, "matmul_bf16_products", Weights::Brain(&brains));
+        kernels.isa = usual;
+    }
 
     let q4 = quantize(&exact, Encoding::Asymmetric, Search::MinMax).expect("finite weights");
     let d = f16::from_f32(0.01);

@@ -48,7 +48,7 @@ pub(super) struct Args {
     /// What computes: auto, cpu, gpu, or gpu:NAME with a part of an adapter's name
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     backend: Backend,
-    /// Keep activations in f32; unquantised weights always do
+    /// Keep activations in f32, whatever the weights are stored as
     #[arg(long)]
     exact: bool,
     /// Write JSON: a line for each repetition, then one with the medians

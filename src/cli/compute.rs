@@ -18,7 +18,7 @@ pub(super) struct ComputeArgs {
     /// Tokens of context, prompt and new ones together; 0 is the model's [default: 0]
     #[arg(short, long, value_name = "N")]
     ctx_size: Option<u32>,
-    /// Keep activations in f32; unquantised checkpoints always do
+    /// Keep activations in f32, whatever the weights are stored as
     #[arg(long)]
     exact: bool,
 }

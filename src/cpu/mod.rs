@@ -1,5 +1,5 @@
 //! The CPU backend: the reference, and what runs where there is no GPU. Weights are read in their storage type,
-//! activations are f32.
+//! activations are f32 between kernels.
 //!
 //! | set | system |
 //! |---|---|

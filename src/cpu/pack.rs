@@ -1,5 +1,5 @@
 //! Turns mapped tensors into what the CPU kernels read: matrices in blocks are packed for the fast path, others are read
-//! where they are, in their storage type; vectors become f32.
+//! where they lie, in their storage type; vectors become f32.
 
 use std::convert::Infallible;
 use std::io;
@@ -15,17 +15,18 @@ use crate::world::parts::{ModelParts, layer_name};
 use crate::world::role::VectorRole;
 use crate::world::storage::{MapTensors, Mapped, StoredVector};
 
-/// How weights in blocks, of few bits each, are multiplied. Weights in other types are always multiplied as they are.
+/// How weights are multiplied where there are two ways: in blocks of few bits each, or in BF16 on a processor that
+/// [multiplies those](super::Isa::multiplies_bf16). All others are multiplied in single precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Numerics {
-    /// By activations in eight bits, from packed weights: the fast path.
+    /// By activations in eight bits from packed weights, or by activations in BF16: the fast paths.
     #[default]
     Fast,
     /// By activations in single precision, with weights as the file says them: the reference.
     Exact,
 }
 
-/// On the entity of a model on the CPU, it is how it computes in fact: without weights in blocks, there is nothing to make fast.
+/// On the entity of a model on the CPU, it is how it computes in fact: without such weights, there is nothing to make fast.
 impl Component for Numerics {
     const STORAGE_TYPE: StorageType = StorageType::Table;
     type Mutability = Immutable;
@@ -46,6 +47,8 @@ pub struct PackError {
 pub enum Matrix {
     /// In its storage type.
     Stored(Tensor),
+    /// In BF16, to be multiplied by activations in BF16.
+    Brain(Tensor),
     /// In blocks, in memory of its own.
     Packed {
         /// As [`Panels`] lays them out.
@@ -66,7 +69,7 @@ impl Matrix {
     #[must_use]
     pub fn rows(&self) -> usize {
         match self {
-            Self::Stored(tensor) => tensor.shape()[0],
+            Self::Stored(tensor) | Self::Brain(tensor) => tensor.shape()[0],
             Self::Packed { rows, .. } => *rows,
             Self::Lazy(lazy) => lazy.rows,
         }
@@ -76,7 +79,7 @@ impl Matrix {
     #[must_use]
     pub fn cols(&self) -> usize {
         match self {
-            Self::Stored(tensor) => tensor.shape()[1],
+            Self::Stored(tensor) | Self::Brain(tensor) => tensor.shape()[1],
             Self::Packed { cols, .. } => *cols,
             Self::Lazy(lazy) => lazy.cols,
         }
@@ -100,6 +103,7 @@ impl Matrix {
                 Weights::Packed(Panels::new(panels, *format, *all, *cols).slice(rows))
             }
             Self::Stored(tensor) => Weights::Stored(stored(tensor).slice(elements)),
+            Self::Brain(tensor) => Weights::Brain(&bytemuck::cast_slice(tensor.bytes())[elements]),
             Self::Lazy(lazy) => Weights::Packed(lazy.panels().slice(rows)),
         }
     }
@@ -124,6 +128,20 @@ struct Packer<'a> {
     experts: Arena,
     workers: &'a Workers,
     numerics: Numerics,
+    /// How matrices so far are multiplied: fast, if any is.
+    found: Numerics,
+}
+
+impl Packer<'_> {
+    /// A matrix that is read where it lies.
+    fn in_place(&mut self, tensor: &Tensor) -> Matrix {
+        let fast = self.numerics == Numerics::Fast && self.workers.isa().multiplies_bf16();
+        if fast && tensor.element() == ElementType::Bf16 {
+            self.found = Numerics::Fast;
+            return Matrix::Brain(tensor.clone());
+        }
+        Matrix::Stored(tensor.clone())
+    }
 }
 
 /// What a tensor stored so is packed as.
@@ -153,8 +171,9 @@ impl MapTensors<Mapped, Cpu> for Packer<'_> {
     fn matrix(&mut self, _: &str, tensor: &Tensor) -> Result<Matrix, Infallible> {
         let bytes = packed_bytes(tensor.element(), tensor.shape(), self.numerics);
         let (Some(bytes), Some(blocks), &[rows, cols]) = (bytes, tensor.any_blocks(), tensor.shape()) else {
-            return Ok(Matrix::Stored(tensor.clone()));
+            return Ok(self.in_place(tensor));
         };
+        self.found = Numerics::Fast;
         let mut panels = self.arena.take(bytes);
         self.workers.run(|_| kernels::pack(blocks, cols, &mut panels));
         Ok(Matrix::Packed { panels, format: PackedFormat::of(&blocks), rows, cols })
@@ -163,8 +182,9 @@ impl MapTensors<Mapped, Cpu> for Packer<'_> {
     fn expert(&mut self, _: &str, tensor: &Tensor) -> Result<Matrix, Infallible> {
         let bytes = packed_bytes(tensor.element(), tensor.shape(), self.numerics);
         let (Some(bytes), Some(format)) = (bytes, packed_format(tensor.element())) else {
-            return Ok(Matrix::Stored(tensor.clone()));
+            return Ok(self.in_place(tensor));
         };
+        self.found = Numerics::Fast;
         Ok(Matrix::Lazy(Box::new(LazyPanels::new(tensor.clone(), format, self.experts.take(bytes)))))
     }
 
@@ -206,7 +226,7 @@ impl MapTensors<Mapped, Mapped> for PackedBytes {
 /// Turns the mapped tensors of a model into their [`Cpu`] form, on the threads of `workers`. Layer by layer, the mapped
 /// form goes, and with it the file's pages of all that was packed. Experts are packed when they are first read.
 ///
-/// Returns how many bytes are packed, besides: none, unless weights are in blocks and are to be multiplied fast.
+/// Returns how they are multiplied in fact, besides: exactly, unless some of them are multiplied fast.
 ///
 /// # Errors
 /// If there is no memory.
@@ -214,14 +234,14 @@ pub fn pack(
     parts: ModelParts<Mapped>,
     workers: &Workers,
     numerics: Numerics,
-) -> Result<(ModelParts<Cpu>, usize), PackError> {
+) -> Result<(ModelParts<Cpu>, Numerics), PackError> {
     let mut count = PackedBytes { pieces: Vec::new(), experts: Vec::new(), numerics };
     let Ok(_): Result<ModelParts<Mapped>, _> = parts.map(&mut count);
     let bytes = count.pieces.iter().chain(&count.experts).sum();
     let failed = |source| PackError { bytes, source };
     let arena = Arena::new(count.pieces).map_err(failed)?;
     let experts = Arena::for_some_of(count.experts).map_err(failed)?;
-    let mut packer = Packer { arena, experts, workers, numerics };
+    let mut packer = Packer { arena, experts, workers, numerics, found: Numerics::Exact };
     let ModelParts { ends, layers, mtp } = parts;
     let Ok(ends) = ends.map(&mut packer);
     let layers = layers.into_iter().enumerate().map(|(index, layer)| {
@@ -233,7 +253,7 @@ pub fn pack(
         let Ok(packed) = mtp.map(&mut packer);
         packed
     });
-    Ok((ModelParts { ends, layers, mtp }, bytes))
+    Ok((ModelParts { ends, layers, mtp }, packer.found))
 }
 
 #[cfg(test)]
@@ -256,7 +276,7 @@ mod tests {
                 let bytes = packed_bytes(element, tensor.shape(), numerics);
                 let arena = Arena::new(bytes).unwrap();
                 let experts = Arena::for_some_of(bytes).unwrap();
-                let mut packer = Packer { arena, experts, workers: &workers, numerics };
+                let mut packer = Packer { arena, experts, workers: &workers, numerics, found: Numerics::Exact };
                 let (Ok(matrix), Ok(expert)) = (packer.matrix("t", &tensor), packer.expert("t", &tensor));
                 assert_eq!((matrix.rows(), matrix.cols()), (40, 512));
                 let packed = matches!(matrix, Matrix::Packed { .. });
@@ -272,6 +292,26 @@ mod tests {
                 let mut of_expert = vec![0.0; 2 * 512];
                 kernels::embed(expert.weights(), 512, &[39, 7], &mut of_expert);
                 assert_eq!((of_expert == rows, is_packed(&expert)), (true, packed), "{element}");
+            }
+        }
+    }
+
+    #[test]
+    fn matrices_in_bf16_are_multiplied_fast_by_processors_that_do_and_unless_numbers_are_to_be_exact() {
+        let tensor = Tensor::new("t", ElementType::Bf16, vec![2, 3], vec![0; 12].into()).unwrap();
+        for isa in Isa::available().into_iter().chain(Isa::with_bf16()) {
+            let workers = Workers::new(1, isa).unwrap();
+            for numerics in [Numerics::Fast, Numerics::Exact] {
+                let arena = || Arena::new(None).unwrap();
+                let (arena, experts) = (arena(), arena());
+                let mut packer = Packer { arena, experts, workers: &workers, numerics, found: Numerics::Exact };
+                let (Ok(matrix), Ok(expert)) = (packer.matrix("t", &tensor), packer.expert("t", &tensor));
+                let fast = isa.multiplies_bf16() && numerics == Numerics::Fast;
+                assert_eq!(packer.found == Numerics::Fast, fast, "{isa}");
+                for matrix in [matrix, expert] {
+                    assert_eq!(matches!(matrix, Matrix::Brain(_)), fast, "{isa}");
+                    assert_eq!((matrix.rows(), matrix.cols(), matrix.weights_of(1..2).size()), (2, 3, 6));
+                }
             }
         }
     }

@@ -256,7 +256,11 @@ fn run_head(world: &mut World, active: &Active, meter: &mut Meter) -> Progress {
                 Awaited { .. } => {}
             }
             let Some(next) = piece.next(active.cut(world, meter, piece.rows())) else {
-                world.resource_mut::<Pace>().end_step(active.model);
+                let batch = world.resource::<Batch>();
+                // Without prompts, whose rows have no logits.
+                if batch.logit_rows().count() == batch.len() {
+                    world.resource_mut::<Pace>().end_step(active.model);
+                }
                 world.insert_resource(Cursor::Begin);
                 return Progress::StepDone;
             };

@@ -63,6 +63,9 @@ pub struct Pace {
     passes: HashMap<Entity, Vec<Mean>>,
 }
 
+/// After so many steps it is tried again what a number of rows costs.
+const REMEMBERED: u64 = 256;
+
 /// Up to so many rows, what a step costs is known for each number.
 const FEW: usize = 64;
 
@@ -93,19 +96,25 @@ impl Pace {
     /// Notes what a step of so many rows took.
     pub(super) fn record_pass(&mut self, model: Entity, rows: usize, took: f64) {
         let passes = self.passes.entry(model).or_insert_with(|| vec![Mean::default(); FEW + 1]);
-        if let Some(mean) = passes.get_mut(rows) {
-            mean.count = (mean.count + 1).min(LATEST);
-            let usual = mean.count >= LATEST / 2;
-            let took = if usual { took.min(HELD_UP * mean.seconds) } else { took };
-            mean.seconds += (took - mean.seconds) / f64::from(mean.count);
+        let Some(mean) = passes.get_mut(rows) else { return };
+        if self.step - mean.step > REMEMBERED {
+            *mean = Mean::default();
+        }
+        mean.step = self.step;
+        mean.count = (mean.count + 1).min(LATEST);
+        match mean.count {
+            1 => mean.seconds = took,
+            // The first of its kind finds nothing in its caches.
+            2 => mean.seconds = mean.seconds.min(took),
+            count => mean.seconds += (took.min(HELD_UP * mean.seconds) - mean.seconds) / f64::from(count),
         }
     }
 
-    /// How many seconds a step of `model` takes with so many rows: what it took, or would between fewer and more, or if more
-    /// cost nothing. Nothing, where no fewer were tried, or they are not [few](FEW).
+    /// How many seconds a step of `model` takes with so many rows, of which all give logits: what it took of late, or would
+    /// between fewer and more, or if more cost nothing. Nothing, where no fewer were tried, or they are not [few](FEW).
     pub(super) fn pass(&self, model: Entity, rows: usize) -> Option<f64> {
         let passes = self.passes.get(&model).filter(|passes| rows < passes.len())?;
-        let known = |rows: &usize| passes[*rows].count > 0;
+        let known = |rows: &usize| passes[*rows].count > 1 && self.step - passes[*rows].step <= REMEMBERED;
         let fewer = (0..=rows).rev().find(known)?;
         let Some(more) = (rows..passes.len()).find(known) else { return Some(passes[fewer].seconds) };
         let share = (rows - fewer) as f64 / (more - fewer).max(1) as f64;

@@ -64,10 +64,20 @@ pub(super) struct Sequence {
     pub(super) paused: bool,
     pub(super) host_logits: bool,
     pub(super) logits_from: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) draft: Option<Guesses>,
     /// What it is to hear when the next step begins.
     pub(super) say: Option<Vec<ChatMessage>>,
     pub(super) stop: Option<Ending>,
     pub(super) rewind: Option<usize>,
+}
+
+/// Where guesses come from, unless that is another entity, which is none elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Guesses {
+    Lookup,
+    Mtp,
 }
 
 /// Where a sequence is in its life.

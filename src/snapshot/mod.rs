@@ -25,7 +25,7 @@
 //! All that Loquent knows of a sequence: its tokens and how far they were read, how it picks and where its random numbers are,
 //! when it stops, what was said in it and what it was told and has not heard yet, whether it is queued, runs or has ended, its
 //! priority and its [`Name`](bevy_ecs::name::Name); and, as [`Contents`] say, what its caches hold up to the last token that was
-//! read. Left out are the states that a conversation keeps to come back to: where a template writes an answer otherwise in the
+//! read. Where guesses come from is kept, unless that is another model. Left out are the states that a conversation keeps to come back to: where a template writes an answer otherwise in the
 //! next turn, all is read again once. Components of a host's own are the host's to save. Why a sequence was refused is kept as
 //! its text.
 //!

@@ -7,7 +7,7 @@ use super::computer::{Backend, Computer};
 use super::envelope::{self, PREFIX};
 use super::error::SnapshotError;
 use super::header::{
-    Asked, Contents, Ending, Header, Ids, Options, Picker, Rules, Sequence, Settings, Single, Status, Talk,
+    Asked, Contents, Ending, Guesses, Header, Ids, Options, Picker, Rules, Sequence, Settings, Single, Status, Talk,
 };
 use super::hex::Hex;
 use super::layers::{Layer, Layout};
@@ -20,6 +20,7 @@ use crate::world::cache::{Caches, OfLayer};
 use crate::world::control::{Forgetful, ForkOf, Paused, Priority, Rewind, Say, Stop};
 use crate::world::conversation::{Conversation, SystemPrompt};
 use crate::world::cursor::Cursor;
+use crate::world::draft::Draft;
 use crate::world::fingerprint::Fingerprint;
 use crate::world::layer::layers_of;
 use crate::world::model::Unavailable;
@@ -174,6 +175,11 @@ fn sequence(world: &World, sequence: Entity) -> Result<Sequence, SnapshotError> 
         paused: entity.contains::<Paused>(),
         host_logits: entity.contains::<HostLogits>(),
         logits_from: entity.get::<LogitsFrom>().map(|from| from.0),
+        draft: entity.get::<Draft>().and_then(|draft| match draft {
+            Draft::Lookup => Some(Guesses::Lookup),
+            Draft::Mtp => Some(Guesses::Mtp),
+            Draft::Model(_) => None,
+        }),
         say: entity.get::<Say>().map(|say| say.0.clone()),
         stop: entity.get::<Stop>().map(|stop| (&stop.0).into()),
         rewind: entity.get::<Rewind>().map(|rewind| rewind.0),

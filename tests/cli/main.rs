@@ -3,6 +3,7 @@
 mod backend;
 mod bench;
 mod chat;
+mod drafts;
 mod endings;
 mod hub;
 mod messages;

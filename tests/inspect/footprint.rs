@@ -28,7 +28,7 @@ impl Held {
     fn matrices<'a>(&mut self, matrices: impl IntoIterator<Item = &'a Matrix>) {
         for matrix in matrices {
             match matrix {
-                Matrix::Stored(tensor) => self.0[0] += tensor.bytes().len(),
+                Matrix::Stored(tensor) | Matrix::Brain(tensor) => self.0[0] += tensor.bytes().len(),
                 Matrix::Packed { panels, .. } => self.0[1] += size_of_val(&**panels),
                 // They take it once all of them have been read.
                 Matrix::Lazy(_) => self.0[1] += matrix.weights().size(),

@@ -39,7 +39,7 @@ fn rms(values: impl ExactSizeIterator<Item = f32>) -> f32 {
 }
 
 /// How far `found` is from `expected`, as a part of how far the expected logits are from each other.
-fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
+pub(crate) fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let mean = expected.iter().sum::<f32>() / expected.len() as f32;
     rms(found.iter().zip(expected).map(|(found, expected)| found - expected))

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod brain;
 mod four_bits;
 
 use loquent::cpu::{Isa, Numerics};

@@ -187,6 +187,28 @@ fn without_room_for_its_caches_it_reads_again() {
 }
 
 #[test]
+fn activations_in_bf16_are_other_numerics() {
+    use loquent::cpu::{Isa, Numerics};
+    let Some(isa) = Isa::with_bf16() else {
+        return eprintln!("skipped: this processor has no products of BF16");
+    };
+    let mut world = crate::support::world(&demo(), 1, isa, Numerics::Fast);
+    let sequence = spawn(&mut world, &[1, 2, 3], 9);
+    advance(&mut world, Budget::Step);
+    let snapshot = Snapshot::take(&mut world, sequence, Contents::AsStored).expect("a snapshot");
+    let continues = |isa, numerics| {
+        let mut world = crate::support::world(&demo(), 1, isa, numerics);
+        let model = crate::listening::model(&mut world);
+        snapshot.restore(&mut world, model).expect("a sequence").continues
+    };
+    assert_eq!(continues(isa, Numerics::Fast), Continues::Equally);
+    for (isa, numerics) in [(isa, Numerics::Exact), (Isa::SCALAR, Numerics::Fast)] {
+        let why = Why::OtherNumerics { saved: "fast", here: "exact" };
+        assert_eq!(continues(isa, numerics), Continues::Nearly { why });
+    }
+}
+
+#[test]
 fn another_instruction_set_and_other_numerics_are_named() {
     use loquent::cpu::{Isa, Numerics};
     let mut world = world_of(&demo_q4());

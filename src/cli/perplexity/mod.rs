@@ -42,7 +42,7 @@ pub(super) struct Args {
     /// Threads [default: one per core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Keep activations in f32; unquantised checkpoints always do
+    /// Keep activations in f32, whatever the weights are stored as
     #[arg(long)]
     exact: bool,
     /// Measure how far a second checkpoint's predictions are from the first's
@@ -76,7 +76,7 @@ struct Source {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Computation {
-    /// By activations in eight bits where weights have four
+    /// By activations in eight bits where weights are quantised, in BF16 where the processor multiplies those
     Fast,
     /// By activations in f32
     Exact,

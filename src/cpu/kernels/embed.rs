@@ -23,7 +23,7 @@ pub fn embed(matrix: Weights<'_>, hidden: usize, tokens: &[u32], out: &mut [f32]
                 Weights::Packed(panels) => panels.dequantize_row(token as usize, out),
                 Weights::Stored(WeightSlice::F32(matrix)) => out.copy_from_slice(&matrix[row]),
                 Weights::Stored(WeightSlice::F16(matrix)) => matrix[row].convert_to_f32_slice(out),
-                Weights::Stored(WeightSlice::Bf16(matrix)) => {
+                Weights::Brain(matrix) | Weights::Stored(WeightSlice::Bf16(matrix)) => {
                     for (out, x) in out.iter_mut().zip(&matrix[row]) {
                         *out = f32::from_bits(u32::from(x.to_bits()) << 16);
                     }

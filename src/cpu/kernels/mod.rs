@@ -2,7 +2,7 @@
 //!
 //! Every kernel takes an [`Isa`], which only detection can make, and plain row-major `f32` slices. Every output row
 //! depends on its own inputs only: its bits do not change with the number of rows in a call, with the number of
-//! threads, or with the instruction set. Kernels run on the threads of the [`Pool`] that they are called in, or on the
+//! threads, or with the instruction set; those of products of BF16 ([`matmul_brain`]) are the one exception to the last. Kernels run on the threads of the [`Pool`] that they are called in, or on the
 //! calling thread alone where the work would not pay for waking another.
 
 mod add_assign;
@@ -19,6 +19,7 @@ mod isa;
 mod kv_block;
 mod log_sum_exp;
 mod matmul;
+mod matmul_brain;
 mod matmul_packed;
 mod pool;
 mod read;

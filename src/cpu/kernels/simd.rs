@@ -259,7 +259,9 @@ macro_rules! per_isa {
                 Level::Avx2 | Level::AvxVnni => unsafe { avx2(simd::Avx2::assume() $(, $argument)*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: an `Isa` of this level is only made where all of these features were detected.
-                Level::Avx512 | Level::Avx512Vnni => unsafe { avx512(simd::Avx512::assume() $(, $argument)*) },
+                Level::Avx512 | Level::Avx512Vnni | Level::Avx512Bf16 => unsafe {
+                    avx512(simd::Avx512::assume() $(, $argument)*)
+                },
                 #[cfg(target_arch = "aarch64")]
                 Level::Neon | Level::NeonDotprod => body(simd::Neon $(, $argument)*),
             }

@@ -14,6 +14,7 @@
 //!    reused for all rows. What limits is multiplying ([`blocked`]).
 
 mod blocked;
+mod rounded;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -24,9 +25,11 @@ use std::cell::Cell;
 
 use super::columns::Columns;
 use super::isa::Isa;
-use super::matmul_packed::{self, Activations};
-use super::{pool, split};
+use super::{matmul_brain, matmul_packed, pool, split};
 use crate::tally;
+use rounded::Rounded;
+#[cfg(target_arch = "x86_64")]
+pub(super) use tile::write;
 pub use weights::{WeightSlice, Weights};
 
 /// One product of a call: a matrix, and where its result goes.
@@ -74,13 +77,12 @@ pub fn matmul_each<'a, const N: usize>(
             tally::add(weights.size() + (m * rows + x.len()) * size_of::<f32>(), 2 * m * rows * cols);
         }
         if m > 0 {
+            let products = products.map(|product| Product { weights: product.weights.as_read_by(isa), ..product });
             let place = jobs.len() / N.max(1);
-            if products.iter().any(|product| matches!(product.weights, Weights::Packed(_))) {
-                if rounded.len() <= place {
-                    rounded.resize_with(place + 1, Activations::default);
-                }
-                rounded[place].round(isa, x, cols);
+            if rounded.len() <= place {
+                rounded.resize_with(place + 1, Rounded::default);
             }
+            rounded[place].round(isa, x, cols, &products);
             jobs.extend(products.map(|product| Job { x, rounded: place, product }));
         }
     }
@@ -88,7 +90,8 @@ pub fn matmul_each<'a, const N: usize>(
     split::chunks(&mut tasks, 1, |_, tasks| {
         for Task { x, rounded: place, weights, out } in tasks {
             match *weights {
-                Weights::Packed(panels) => matmul_packed::rows(isa, &rounded[*place], panels, out),
+                Weights::Packed(panels) => matmul_packed::rows(isa, &rounded[*place].codes, panels, out),
+                Weights::Brain(weights) => matmul_brain::rows(isa, &rounded[*place].brains, weights, out),
                 // Weights in registers want whole vectors; blocks come in other sizes.
                 Weights::Stored(weights)
                     if x.len() <= FEW_ROWS * cols && !matches!(weights, WeightSlice::Blocks { .. }) =>
@@ -104,13 +107,13 @@ pub fn matmul_each<'a, const N: usize>(
 
 thread_local! {
     /// Kept, since those of a prompt are large enough that memory for them would come from the system each time.
-    static ROUNDED: Cell<Vec<Activations>> = const { Cell::new(Vec::new()) };
+    static ROUNDED: Cell<Vec<Rounded>> = const { Cell::new(Vec::new()) };
 }
 
 /// A product of some rows.
 struct Job<'a> {
     x: &'a [f32],
-    /// Where `x` is among those that are rounded to eight bits, if it is.
+    /// Where `x` is among those that are rounded, if it is.
     rounded: usize,
     product: Product<'a>,
 }

@@ -130,7 +130,7 @@ pub(super) fn multiply<S: Simd, W: Element, const M: usize, const N: usize>(
 
 /// Finishes the sums of a tile whose first row of `x` is `start`, and writes them to `columns` of the product.
 #[inline(always)]
-pub(super) fn write<S: Simd, const M: usize, const N: usize>(
+pub(in super::super) fn write<S: Simd, const M: usize, const N: usize>(
     simd: S,
     tile: &[[S::V; N]; M],
     out: &mut Columns<'_>,

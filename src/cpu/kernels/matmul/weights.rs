@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
+use super::super::isa::Isa;
 use super::super::matmul_packed::Panels;
 use crate::quant::Blocks;
 
@@ -81,6 +82,9 @@ pub enum Weights<'a> {
     Stored(WeightSlice<'a>),
     /// In blocks, packed for the fast path.
     Packed(Panels<'a>),
+    /// In BF16, row-major, for the fast path of instruction sets that [have one](Isa::multiplies_bf16); others
+    /// multiply them as they are stored.
+    Brain(&'a [bf16]),
 }
 
 impl Weights<'_> {
@@ -91,6 +95,15 @@ impl Weights<'_> {
         match self {
             Self::Stored(weights) => weights.len(),
             Self::Packed(panels) => panels.rows() * panels.cols(),
+            Self::Brain(weights) => weights.len(),
+        }
+    }
+
+    /// The same, but those in BF16 as they are stored where the instruction set has no products of BF16.
+    pub(super) fn as_read_by(self, isa: Isa) -> Self {
+        match self {
+            Self::Brain(weights) if !isa.multiplies_bf16() => Self::Stored(WeightSlice::Bf16(weights)),
+            other => other,
         }
     }
 
@@ -99,6 +112,7 @@ impl Weights<'_> {
         match self {
             Self::Stored(weights) => Self::Stored(weights.slice(rows.start * cols..rows.end * cols)),
             Self::Packed(panels) => Self::Packed(panels.slice(rows)),
+            Self::Brain(weights) => Self::Brain(&weights[rows.start * cols..rows.end * cols]),
         }
     }
 
@@ -108,6 +122,7 @@ impl Weights<'_> {
         match self {
             Self::Stored(weights) => weights.size(),
             Self::Packed(panels) => panels.size(),
+            Self::Brain(weights) => size_of_val(*weights),
         }
     }
 }

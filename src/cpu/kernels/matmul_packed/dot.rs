@@ -136,7 +136,7 @@ pub(super) fn largest_tile(isa: Isa) -> usize {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => Maddubs512::LARGEST_TILE,
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512Vnni => Vnni512::LARGEST_TILE,
+        Level::Avx512Vnni | Level::Avx512Bf16 => Vnni512::LARGEST_TILE,
         #[cfg(target_arch = "aarch64")]
         Level::Neon => Plain::LARGEST_TILE,
         #[cfg(target_arch = "aarch64")]
@@ -200,7 +200,9 @@ macro_rules! per_dot_isa {
                 Level::Avx512 => unsafe { avx512::<$generic>(dot::Maddubs512::assume() $(, $argument)*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
-                Level::Avx512Vnni => unsafe { avx512_vnni::<$generic>(dot::Vnni512::assume() $(, $argument)*) },
+                Level::Avx512Vnni | Level::Avx512Bf16 => unsafe {
+                    avx512_vnni::<$generic>(dot::Vnni512::assume() $(, $argument)*)
+                },
                 #[cfg(target_arch = "aarch64")]
                 Level::Neon => body::<_, $generic>(dot::Plain $(, $argument)*),
                 #[cfg(target_arch = "aarch64")]

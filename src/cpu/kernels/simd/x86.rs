@@ -184,6 +184,14 @@ impl Avx2 {
 #[derive(Clone, Copy)]
 pub(in super::super) struct Single(__m512);
 
+impl Single {
+    /// What [`Avx512::whole`] made it of.
+    #[inline(always)]
+    pub(in super::super) fn register(self) -> __m512 {
+        self.0
+    }
+}
+
 impl Simd for Avx512 {
     type V = Single;
     const WIDE: bool = true;

@@ -10,7 +10,7 @@ use bevy_ecs::prelude::*;
 use crate::backend::Backend;
 use crate::checkpoint::{ChatTemplate, Checkpoint, CheckpointError, ModelConfig, Tensor, Tokenizer};
 use crate::cpu::rope::RopeTable;
-use crate::cpu::{self, Cpu, Isa, Numerics, PackError, Workers, WorkersError};
+use crate::cpu::{self, CacheType, Cpu, Isa, Numerics, PackError, Workers, WorkersError};
 use crate::schedule::{self, Turn};
 use crate::world::fingerprint::{Fingerprint, FingerprintOf};
 use crate::world::layer::{LayerIndex, layers_of};
@@ -57,6 +57,10 @@ pub struct LoadOptions {
     pub isa: Isa,
     /// How weights in blocks are multiplied.
     pub numerics: Numerics,
+    /// What keys and values are kept as; `None`, the default, is [`CacheType::F16`] where the model computes with
+    /// [`Numerics::Fast`] in fact, and [`CacheType::F32`] everywhere else: a model without weights in blocks stays exact.
+    /// On a GPU they are in single precision.
+    pub cache_type: Option<CacheType>,
     /// A device that the host has opened, to compute on.
     #[cfg(feature = "gpu")]
     pub device: Option<crate::gpu::GpuContext>,
@@ -86,6 +90,12 @@ impl LoadOptions {
     #[must_use]
     pub fn device(self, device: crate::gpu::GpuContext) -> Self {
         Self { device: Some(device), ..self }
+    }
+
+    /// With keys and values that are kept so.
+    #[must_use]
+    pub fn cache_type(self, cache_type: CacheType) -> Self {
+        Self { cache_type: Some(cache_type), ..self }
     }
 
     /// With these numerics.
@@ -132,6 +142,7 @@ enum Form {
     Cpu {
         parts: ModelParts<Cpu>,
         packed_bytes: usize,
+        cache_type: CacheType,
     },
     #[cfg(feature = "gpu")]
     Gpu {
@@ -240,6 +251,16 @@ impl LoadedModel {
         self.form.numerics()
     }
 
+    /// What keys and values are kept as.
+    #[must_use]
+    pub fn cache_type(&self) -> CacheType {
+        match &self.form {
+            Form::Cpu { cache_type, .. } => *cache_type,
+            #[cfg(feature = "gpu")]
+            Form::Gpu { .. } => CacheType::F32,
+        }
+    }
+
     /// Moves the model into `world`: an entity for it and a child for each layer. Installs the schedules and the CPU's
     /// systems where they are not yet. A world may hold several models, which take turns.
     pub fn spawn(self, world: &mut World) -> Entity {
@@ -293,7 +314,7 @@ impl LoadedModel {
             world.despawn(layer);
         }
         let mut entity = world.entity_mut(model);
-        entity.remove::<(Model<Cpu>, RopeTable, Numerics, Unavailable)>();
+        entity.remove::<(Model<Cpu>, RopeTable, Numerics, CacheType, Unavailable)>();
         #[cfg(feature = "gpu")]
         entity.remove::<(Model<crate::gpu::Gpu>, crate::gpu::GpuModel)>();
         entity.insert(self.fingerprint);
@@ -328,7 +349,9 @@ impl Form {
         #[cfg(not(feature = "gpu"))]
         let _ = config;
         let (parts, packed_bytes) = cpu::pack(mapped, workers, options.numerics).map_err(LoadError::Pack)?;
-        Ok(Self::Cpu { parts, packed_bytes })
+        let numerics = numerics_of(packed_bytes);
+        let cache_type = options.cache_type.unwrap_or(CacheType::of(numerics));
+        Ok(Self::Cpu { parts, packed_bytes, cache_type })
     }
 
     /// The form that a device's shaders read, if the model is to compute on one.
@@ -338,12 +361,19 @@ impl Form {
         mapped: &ModelParts<Mapped>,
         options: &LoadOptions,
     ) -> Result<Option<Self>, crate::gpu::GpuError> {
-        use crate::gpu::{Decision, GpuModel, decide};
+        use crate::gpu::{Decision, GpuError, GpuModel, decide};
 
         let upload = |context: &crate::gpu::GpuContext| {
             let (model, parts) = GpuModel::new(config, mapped, context)?;
             Ok::<_, crate::gpu::GpuError>(Self::Gpu { parts, model: Box::new(model) })
         };
+        let kept = match options.cache_type {
+            Some(CacheType::F16) => Err(GpuError::CacheType),
+            None | Some(CacheType::F32) => Ok(()),
+        };
+        if options.device.is_some() || matches!(options.backend, Backend::Gpu(_)) {
+            kept.clone()?;
+        }
         if let Some(context) = &options.device {
             return upload(context).map(Some);
         }
@@ -352,7 +382,7 @@ impl Form {
             decision.log();
             return Ok(None);
         };
-        let uploaded = adapter.open().and_then(|device| upload(&device));
+        let uploaded = kept.and_then(|()| adapter.open()).and_then(|device| upload(&device));
         match uploaded {
             Err(error) if options.backend == Backend::Auto => {
                 Decision::Cpu { why: Some(error.to_string()) }.log();
@@ -367,8 +397,9 @@ impl Form {
 
     fn numerics(&self) -> Numerics {
         match self {
-            Self::Cpu { packed_bytes: 1.., .. } => Numerics::Fast,
-            _ => Numerics::Exact,
+            Self::Cpu { packed_bytes, .. } => numerics_of(*packed_bytes),
+            #[cfg(feature = "gpu")]
+            Self::Gpu { .. } => Numerics::Exact,
         }
     }
 
@@ -377,8 +408,9 @@ impl Form {
         let Some(config) = world.get::<ModelConfig>(model).cloned() else { return };
         let numerics = self.numerics();
         match self {
-            Self::Cpu { parts: ModelParts { ends, layers }, .. } => {
-                world.entity_mut(model).insert((ends, cpu::cache_cost(&config), RopeTable::of(&config), numerics));
+            Self::Cpu { parts: ModelParts { ends, layers }, cache_type, .. } => {
+                let cost = cpu::cache_cost(&config, cache_type);
+                world.entity_mut(model).insert((ends, cost, RopeTable::of(&config), numerics, cache_type));
                 insert_layers(world, model, layers);
             }
             #[cfg(feature = "gpu")]
@@ -393,6 +425,11 @@ impl Form {
             }
         }
     }
+}
+
+/// How a model computes in fact of which so many bytes are packed.
+fn numerics_of(packed_bytes: usize) -> Numerics {
+    if packed_bytes > 0 { Numerics::Fast } else { Numerics::Exact }
 }
 
 fn insert_layers<S: Storage>(world: &mut World, model: Entity, layers: Vec<LayerParts<S>>) {

@@ -3,6 +3,7 @@
 use anyhow::bail;
 use loquent::prelude::*;
 
+use super::cache_type::Kept;
 use super::model;
 
 /// The part of the command line that says what a model is run on.
@@ -20,6 +21,9 @@ pub(super) struct ComputeArgs {
     /// Keep activations in f32; unquantised checkpoints always do
     #[arg(long)]
     exact: bool,
+    /// What keys and values are kept as [default: f16, or f32 where activations are]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    cache_type: Option<Kept>,
 }
 
 impl ComputeArgs {
@@ -37,6 +41,9 @@ impl ComputeArgs {
 
     /// Loads an opened checkpoint.
     pub(super) fn load(&self, checkpoint: Checkpoint) -> anyhow::Result<LoadedModel> {
-        model::load(checkpoint, model::options(&self.backend, self.threads, model::numerics(self.exact)))
+        model::load(
+            checkpoint,
+            model::options(&self.backend, self.threads, model::numerics(self.exact), self.cache_type),
+        )
     }
 }

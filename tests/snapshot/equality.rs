@@ -129,7 +129,9 @@ fn half_precision_goes_on_at_once_and_nearly_so() {
             snapshot
         });
         let sizes = [&whole, &half, &tokens_only].map(|snapshot| snapshot.to_bytes().len());
-        assert!(sizes[1] < sizes[0] * 11 / 20 && sizes[2] < sizes[0] / 10, "{sizes:?}");
+        // Of the one in four bits, keys and values are in half precision as they are stored, and are no smaller for it.
+        let most = if checkpoint == demo() { sizes[0] * 11 / 20 } else { sizes[0] * 13 / 20 };
+        assert!(sizes[1] < most && sizes[2] < sizes[0] / 10, "{sizes:?}");
         let (mut other, restored, continues) = restore_elsewhere(&checkpoint, &half);
         assert_eq!(continues, Continues::Nearly { why: Why::Rounded });
         let processed = tokens(&other, restored).processed;

@@ -12,7 +12,7 @@ use bevy_ecs::prelude::*;
 use crate::backend::Backend;
 use crate::checkpoint::{ChatTemplate, Checkpoint, CheckpointError, ModelConfig, Tensor, Tokenizer};
 use crate::cpu::rope::RopeTable;
-use crate::cpu::{self, Cpu, Isa, Numerics, PackError, Workers, WorkersError};
+use crate::cpu::{self, CacheType, Cpu, Isa, Numerics, PackError, Workers, WorkersError};
 use crate::schedule::{self, Turn};
 use crate::world::draft::TakesDrafts;
 use crate::world::fingerprint::{Fingerprint, FingerprintOf};
@@ -64,6 +64,10 @@ pub struct LoadOptions {
     /// Whether the head that predicts several tokens is loaded. Without, it takes no memory. Only the CPU runs it: a device leaves
     /// it out.
     pub mtp: bool,
+    /// What keys and values are kept as; `None`, the default, is [`CacheType::F16`] where the model computes with
+    /// [`Numerics::Fast`] in fact, and [`CacheType::F32`] everywhere else: a model without weights in blocks stays exact.
+    /// On a GPU they are in single precision.
+    pub cache_type: Option<CacheType>,
     /// A device that the host has opened, to compute on.
     #[cfg(feature = "gpu")]
     pub device: Option<crate::gpu::GpuContext>,
@@ -99,6 +103,12 @@ impl LoadOptions {
     #[must_use]
     pub fn mtp(self, mtp: bool) -> Self {
         Self { mtp, ..self }
+    }
+
+    /// With keys and values that are kept so.
+    #[must_use]
+    pub fn cache_type(self, cache_type: CacheType) -> Self {
+        Self { cache_type: Some(cache_type), ..self }
     }
 
     /// With these numerics.
@@ -148,6 +158,7 @@ enum Form {
     Cpu {
         parts: Box<ModelParts<Cpu>>,
         numerics: Numerics,
+        cache_type: CacheType,
     },
     #[cfg(feature = "gpu")]
     Gpu {
@@ -262,6 +273,16 @@ impl LoadedModel {
         self.form.numerics()
     }
 
+    /// What keys and values are kept as.
+    #[must_use]
+    pub fn cache_type(&self) -> CacheType {
+        match &self.form {
+            Form::Cpu { cache_type, .. } => *cache_type,
+            #[cfg(feature = "gpu")]
+            Form::Gpu { .. } => CacheType::F32,
+        }
+    }
+
     /// Moves the model into `world`: an entity for it and a child for each layer. Installs the schedules and the CPU's
     /// systems where they are not yet. A world may hold several models, which take turns.
     pub fn spawn(self, world: &mut World) -> Entity {
@@ -315,7 +336,7 @@ impl LoadedModel {
             world.despawn(part);
         }
         let mut entity = world.entity_mut(model);
-        entity.remove::<(Model<Cpu>, RopeTable, Numerics, TakesDrafts, Unavailable)>();
+        entity.remove::<(Model<Cpu>, RopeTable, Numerics, CacheType, TakesDrafts, Unavailable)>();
         #[cfg(feature = "gpu")]
         entity.remove::<(Model<crate::gpu::Gpu>, crate::gpu::GpuModel)>();
         entity.insert(self.fingerprint);
@@ -354,7 +375,8 @@ impl Form {
         #[cfg(not(feature = "gpu"))]
         let _ = config;
         let (parts, numerics) = cpu::pack(mapped, workers, options.numerics).map_err(LoadError::Pack)?;
-        Ok(Self::Cpu { parts: Box::new(parts), numerics })
+        let cache_type = options.cache_type.unwrap_or(CacheType::of(numerics));
+        Ok(Self::Cpu { parts: Box::new(parts), numerics, cache_type })
     }
 
     /// The form that a device's shaders read, if the model is to compute on one.
@@ -364,12 +386,19 @@ impl Form {
         mapped: &ModelParts<Mapped>,
         options: &LoadOptions,
     ) -> Result<Option<Self>, crate::gpu::GpuError> {
-        use crate::gpu::{Decision, GpuModel, decide};
+        use crate::gpu::{Decision, GpuError, GpuModel, decide};
 
         let upload = |context: &crate::gpu::GpuContext| {
             let (model, parts) = GpuModel::new(config, mapped, context)?;
             Ok::<_, crate::gpu::GpuError>(Self::Gpu { parts: Box::new(parts), model: Box::new(model) })
         };
+        let kept = match options.cache_type {
+            Some(CacheType::F16) => Err(GpuError::CacheType),
+            None | Some(CacheType::F32) => Ok(()),
+        };
+        if options.device.is_some() || matches!(options.backend, Backend::Gpu(_)) {
+            kept.clone()?;
+        }
         if let Some(context) = &options.device {
             return upload(context).map(Some);
         }
@@ -378,7 +407,7 @@ impl Form {
             decision.log();
             return Ok(None);
         };
-        let uploaded = adapter.open().and_then(|device| upload(&device));
+        let uploaded = kept.and_then(|()| adapter.open()).and_then(|device| upload(&device));
         match uploaded {
             Err(error) if options.backend == Backend::Auto => {
                 Decision::Cpu { why: Some(error.to_string()) }.log();
@@ -404,9 +433,10 @@ impl Form {
         let Some(config) = world.get::<ModelConfig>(model).cloned() else { return };
         let numerics = self.numerics();
         match self {
-            Self::Cpu { parts, .. } => {
+            Self::Cpu { parts, cache_type, .. } => {
                 let ModelParts { ends, layers, mtp } = *parts;
-                let computes = (cpu::cache_cost(&config), RopeTable::of(&config), numerics, TakesDrafts);
+                let cost = cpu::cache_cost(&config, cache_type);
+                let computes = (cost, RopeTable::of(&config), numerics, cache_type, TakesDrafts);
                 world.entity_mut(model).insert((ends, computes));
                 insert_layers(world, model, layers);
                 if let Some(mtp) = mtp {

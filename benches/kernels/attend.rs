@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use criterion::Throughput;
 use loquent::checkpoint::RopeConfig;
-use loquent::cpu::kernels::{AttendShape, KV_BLOCK, KvBlock, RopeTable, attend, rms_norm_in_place, rope, sigmoid_gate};
+use loquent::cpu::kernels::{
+    AttendShape, CacheType, KV_BLOCK, KvBlock, RopeTable, attend, rms_norm_in_place, rope, sigmoid_gate,
+};
 
 use super::support::random::noise;
 use super::{EPS, Kernels, ROWS};
@@ -17,12 +19,14 @@ const ROTARY_DIM: usize = 64;
 const CONTEXTS: [usize; 2] = [64, 4096];
 
 pub(super) fn bench(kernels: &mut Kernels<'_>) {
-    for context in CONTEXTS {
-        let cache = cache(context);
+    for (cache_type, context) in
+        [CacheType::F16, CacheType::F32].into_iter().flat_map(|kept| CONTEXTS.map(|context| (kept, context)))
+    {
+        let cache = cache(cache_type, context);
         for rows in ROWS {
             let (queries, mut out) = (noise(rows * WIDTH), vec![0.0; rows * WIDTH]);
             let throughput = Throughput::Elements((rows * context) as u64);
-            kernels.bench("attend", format!("{rows}_at_{context}"), throughput, |isa| {
+            kernels.bench("attend", format!("{rows}_at_{context}_{}", cache_type.name()), throughput, |isa| {
                 attend(isa, SHAPE, &queries, &cache, context - rows, &mut out);
             });
         }
@@ -48,10 +52,10 @@ pub(super) fn bench(kernels: &mut Kernels<'_>) {
     }
 }
 
-fn cache(positions: usize) -> Vec<Arc<KvBlock>> {
+fn cache(cache_type: CacheType, positions: usize) -> Vec<Arc<KvBlock>> {
     let numbers = noise(SHAPE.kv_heads * SHAPE.head_dim);
     let block = || {
-        let mut block = KvBlock::new(SHAPE.kv_heads, SHAPE.head_dim);
+        let mut block = KvBlock::new(cache_type, SHAPE.kv_heads, SHAPE.head_dim);
         (0..KV_BLOCK).for_each(|place| block.write(place, &numbers, &numbers));
         Arc::new(block)
     };

@@ -11,6 +11,7 @@ use loquent::prelude::*;
 use loquent::schedule::profile::{Profile, tables};
 use serde_json::json;
 
+use super::cache_type::Kept;
 use super::dtype::Dtype;
 use super::others::Ticks;
 use super::random::RandomWeights;
@@ -51,6 +52,9 @@ pub(super) struct Args {
     /// Keep activations in f32, whatever the weights are stored as
     #[arg(long)]
     exact: bool,
+    /// What keys and values are kept as [default: f16, or f32 where activations are]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    cache_type: Option<Kept>,
     /// Write JSON: a line for each repetition, then one with the medians
     #[arg(long)]
     json: bool,
@@ -108,7 +112,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 impl Args {
     fn prepare(&self) -> anyhow::Result<Bench> {
-        let options = model::options(&self.backend, self.threads, model::numerics(self.exact));
+        let options = model::options(&self.backend, self.threads, model::numerics(self.exact), self.cache_type);
         let (name, config, loaded) = if let Some(file) = &self.config {
             let config = ModelConfig::read(file)?;
             self.check_context(&config)?;

@@ -3,6 +3,7 @@
 use anyhow::bail;
 use loquent::prelude::*;
 
+use super::cache_type::Kept;
 use super::draft::DraftArgs;
 use super::model;
 
@@ -21,6 +22,9 @@ pub(super) struct ComputeArgs {
     /// Keep activations in f32, whatever the weights are stored as
     #[arg(long)]
     exact: bool,
+    /// What keys and values are kept as [default: f16, or f32 where activations are]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    cache_type: Option<Kept>,
 }
 
 impl ComputeArgs {
@@ -38,12 +42,15 @@ impl ComputeArgs {
 
     /// Loads another beside it, which is computed on the CPU.
     pub(super) fn load_on_cpu(&self, checkpoint: Checkpoint) -> anyhow::Result<LoadedModel> {
-        model::load(checkpoint, model::options(&Backend::Cpu, self.threads, model::numerics(self.exact)))
+        model::load(checkpoint, self.options(&Backend::Cpu))
     }
 
     /// Loads an opened checkpoint, with what it takes to guess ahead.
     pub(super) fn load(&self, checkpoint: Checkpoint, draft: &DraftArgs) -> anyhow::Result<LoadedModel> {
-        let options = model::options(&self.backend, self.threads, model::numerics(self.exact));
-        model::load(checkpoint, options.mtp(draft.wants_mtp()))
+        model::load(checkpoint, self.options(&self.backend).mtp(draft.wants_mtp()))
+    }
+
+    fn options(&self, backend: &Backend) -> LoadOptions {
+        model::options(backend, self.threads, model::numerics(self.exact), self.cache_type)
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use bevy_ecs::prelude::*;
 use indicatif::ProgressBar;
-use loquent::cpu::{Cpu, Numerics};
+use loquent::cpu::{CacheType, Cpu, Numerics};
 use loquent::prelude::*;
 use loquent::schedule::profile::{Profile, chrome_trace, html_page, tables};
 use loquent::world::activations::Logits;
@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
 
     let loaded = args.compute.load(checkpoint, &args.draft)?;
-    let numerics = loaded.numerics();
+    let (numerics, cache_type) = (loaded.numerics(), loaded.cache_type());
     let mut world = model::world(loaded);
     let guesses = args.draft.install(&mut world, &args.compute)?;
     let load_seconds = started.elapsed().as_secs_f64();
@@ -98,7 +98,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         // On a device they stay there otherwise.
         world.entity_mut(sequence).insert(HostLogits);
     }
-    let mut run = Run { world, numerics, sequence, asked, logits, started: Instant::now(), first_token: None };
+    let mut run =
+        Run { world, numerics, cache_type, sequence, asked, logits, started: Instant::now(), first_token: None };
     let reason = run.until_finished(&mut output)?;
     let rest = match run.world.get_mut::<Transcript>(sequence) {
         Some(mut transcript) if reason == INTERRUPTED => transcript.finish(),
@@ -148,6 +149,7 @@ impl Args {
 struct Run {
     world: World,
     numerics: Numerics,
+    cache_type: CacheType,
     sequence: Entity,
     /// How many new tokens the command line asks for, if it does.
     asked: Option<usize>,
@@ -223,7 +225,8 @@ impl Run {
             "load_seconds": load_seconds, "prefill_seconds": prefill, "decode_seconds": decode,
             "prefill_tokens_per_second": ending::rate(self.tokens().processed.min(prompt), prefill),
             "decode_tokens_per_second": ending::rate(new.saturating_sub(1), decode),
-            "backend": backend, "adapter": adapter, "numerics": model::numerics_name(self.numerics), "isa": workers.isa().to_string(),
+            "backend": backend, "adapter": adapter, "numerics": model::numerics_name(self.numerics),
+            "cache_type": self.cache_type.name(), "isa": workers.isa().to_string(),
             "threads": workers.threads(), "seed": seed,
         });
         if let Some(record) = DraftArgs::record(&self.world, self.sequence) {
@@ -255,6 +258,7 @@ fn facts(args: &Args, summary: &serde_json::Value, bandwidth: f64) -> Vec<(&'sta
         ("model", model),
         ("computed by", computes),
         ("activations", text("numerics").unwrap_or_default()),
+        ("keys and values", text("cache_type").unwrap_or_default()),
         ("prompt tokens", format!("{} at {:.1}/s", summary["prompt_tokens"], number("prefill_tokens_per_second"))),
         ("new tokens", format!("{} at {:.1}/s", summary["new_tokens"], number("decode_tokens_per_second"))),
         ("ended by", text("finish_reason").unwrap_or_default()),

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. Tokens and results go to stdout, everything else to stderr.
 
 mod bench;
+mod cache_type;
 mod chat;
 mod compute;
 mod draft;

@@ -10,6 +10,7 @@ use loquent::prelude::*;
 use loquent::world::model::Unavailable;
 use loquent::world::storage::{MapTensors, Mapped, Shapes};
 
+use super::cache_type::Kept;
 use super::{hub, progress};
 
 #[cfg(feature = "demo")]
@@ -46,8 +47,18 @@ pub(super) fn numerics_name(numerics: Numerics) -> &'static str {
 }
 
 /// How models are loaded: for `backend`, on `threads` threads, all there are if nothing is said.
-pub(super) fn options(backend: &Backend, threads: Option<u16>, numerics: Numerics) -> LoadOptions {
-    LoadOptions::default().backend(backend.clone()).threads(threads.map_or(0, usize::from)).numerics(numerics)
+pub(super) fn options(
+    backend: &Backend,
+    threads: Option<u16>,
+    numerics: Numerics,
+    cache_type: Option<Kept>,
+) -> LoadOptions {
+    let options = LoadOptions::default().backend(backend.clone()).threads(threads.map_or(0, usize::from));
+    let options = options.numerics(numerics);
+    match cache_type {
+        Some(kept) => options.cache_type(kept.cache_type()),
+        None => options,
+    }
 }
 
 /// Loads an opened checkpoint, showing how far it is.

@@ -7,7 +7,8 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::query::Allow;
 
 use super::kernels::{
-    self, AttendShape, Isa, Product, add_assign, attend, matmul, rms_norm, rms_norm_in_place, rope, sigmoid_gate,
+    self, AttendShape, CacheType, Isa, Product, add_assign, attend, matmul, rms_norm, rms_norm_in_place, rope,
+    sigmoid_gate,
 };
 use super::rope::RopeAngles;
 use super::{Cpu, Workers};
@@ -39,7 +40,7 @@ pub struct Scratch {
 /// Mixes tokens by attending over each sequence's [`KvCache`].
 pub fn mix_with_attention(
     workers: Res<Workers>,
-    config: OnModel<&ModelConfig>,
+    model: OnModel<(&ModelConfig, &CacheType)>,
     layer: OnLayer<(&LayerIndex, &Attention<Cpu>)>,
     batch: Res<Batch>,
     angles: Res<RopeAngles>,
@@ -49,7 +50,7 @@ pub fn mix_with_attention(
     mut caches: Query<&mut KvCache<Cpu>, Allow<Disabled>>,
     mut scratch: Local<Scratch>,
 ) {
-    let (index, weights) = *layer;
+    let ((config, &cache_type), (index, weights)) = (*model, *layer);
     let (scratch, attention) = (&mut *scratch, &config.attention);
     workers.run(|isa| {
         scratch.project(isa, weights, attention, &normed.0);
@@ -59,7 +60,7 @@ pub fn mix_with_attention(
         let cache = sequences.get(span.sequence).ok().and_then(|caches| caches.of_layer(index.0));
         // A sequence despawned in the middle of a step leaves its rows behind; nobody will read them.
         let Some(mut cache) = cache.and_then(|cache| caches.get_mut(cache).ok()) else { continue };
-        scratch.append(span, attention, &mut cache);
+        scratch.append(span, cache_type, attention, &mut cache);
         workers.run(|isa| scratch.attend(isa, span, attention, &cache));
     }
     let Scratch { read, q_and_gate, out, .. } = scratch;
@@ -125,9 +126,10 @@ impl Scratch {
         rope(isa, self.k.values_mut(), num_kv_heads, head_dim, angles);
     }
 
-    /// Appends the span's keys and values to its sequence's cache.
-    fn append(&self, span: &Span, attention: &AttentionConfig, cache: &mut KvCache<Cpu>) {
-        cache.append(attention, self.k.slice(span.rows.clone()), self.v.slice(span.rows.clone()));
+    /// Appends the span's keys and values to its sequence's cache. Its own rows will read them from there, too, so that a
+    /// chunk's bits are those of its rows one by one.
+    fn append(&self, span: &Span, cache_type: CacheType, attention: &AttentionConfig, cache: &mut KvCache<Cpu>) {
+        cache.append(cache_type, attention, self.k.slice(span.rows.clone()), self.v.slice(span.rows.clone()));
     }
 
     /// Reads the cache, up to each row's own position.

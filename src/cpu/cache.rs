@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bevy_ecs::component::{Immutable, StorageType};
 use bevy_ecs::prelude::*;
 
 use crate::checkpoint::{DeltaNetConfig, ModelConfig};
@@ -11,8 +12,26 @@ use crate::world::cache::{DeltaState, KvCache, OfLayer};
 use crate::world::delta_net::DeltaNet;
 use crate::world::limits::CacheCost;
 
-use super::kernels::{DELTA_CHUNK, DeltaShape, conv_rows};
+use super::kernels::{CacheType, DELTA_CHUNK, DeltaShape, conv_rows};
 use super::{Cpu, Footprint, Numerics};
+
+/// On the entity of a model on the CPU.
+impl Component for CacheType {
+    const STORAGE_TYPE: StorageType = StorageType::Table;
+    type Mutability = Immutable;
+}
+
+impl CacheType {
+    /// What keys and values are kept as where nobody says: half precision is for models whose activations are rounded to
+    /// fewer bits than that anyway.
+    #[must_use]
+    pub fn of(numerics: Numerics) -> Self {
+        match numerics {
+            Numerics::Fast => Self::F16,
+            Numerics::Exact => Self::F32,
+        }
+    }
+}
 
 /// Cache entities that have nothing in them yet.
 type New = (Without<KvCache<Cpu>>, Without<DeltaState<Cpu>>);
@@ -41,9 +60,9 @@ pub fn fill_caches(
 
 /// What the caches of one sequence take.
 #[must_use]
-pub fn cache_cost(config: &ModelConfig) -> CacheCost {
+pub fn cache_cost(config: &ModelConfig, cache_type: CacheType) -> CacheCost {
     let positions = KvCache::<Cpu>::BLOCK;
-    let footprint = Footprint::of(config, [], Numerics::Exact, positions);
+    let footprint = Footprint::of(config, [], Numerics::Exact, Some(cache_type), positions);
     CacheCost {
         fixed: footprint.delta_state,
         block: footprint.kv_cache,

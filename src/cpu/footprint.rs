@@ -3,7 +3,7 @@
 use super::cache::delta_parts;
 use super::kv_cache::kv_block_bytes;
 use super::pack::packed_bytes;
-use super::{Cpu, Numerics};
+use super::{CacheType, Cpu, Isa, Numerics};
 use crate::checkpoint::{ElementType, LayerType, ModelConfig};
 use crate::world::cache::KvCache;
 use crate::world::limits::Limits;
@@ -22,7 +22,7 @@ pub struct LoadedWeight<'a> {
 }
 
 /// The memory of a model and of one sequence in it, in bytes. What kernels need for a moment is not in it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Footprint {
     /// Matrices that are read where they lie: pages of a file, which the system may drop and read again.
     pub mapped: u64,
@@ -32,6 +32,8 @@ pub struct Footprint {
     pub vectors: u64,
     /// Keys and values of a sequence as long as the context, in whole blocks.
     pub kv_cache: u64,
+    /// What they are kept as.
+    pub cache_type: CacheType,
     /// The states of the delta nets, for one sequence.
     pub delta_state: u64,
     /// What flows through the layers: a batch of rows as wide as each tensor that is kept between systems.
@@ -42,16 +44,28 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// That of the model of `config` with these weights, of which one sequence has `context` tokens. Sums that cannot be
-    /// counted are the largest number there is.
+    /// That of the model of `config` with these weights, of which one sequence has `context` tokens. Keys and values are
+    /// kept as `cache_type` says; `None` is as [`CacheType::of`] how the model computes in fact. Sums that cannot be counted
+    /// are the largest number there is.
     #[must_use]
     pub fn of<'a>(
         config: &ModelConfig,
         weights: impl IntoIterator<Item = LoadedWeight<'a>>,
         numerics: Numerics,
+        cache_type: Option<CacheType>,
         context: usize,
     ) -> Self {
-        let mut footprint = Self { activations: activation_bytes(config, context), ..Self::default() };
+        let mut footprint = Self {
+            mapped: 0,
+            packed: 0,
+            vectors: 0,
+            kv_cache: 0,
+            cache_type: CacheType::F32,
+            delta_state: 0,
+            activations: activation_bytes(config, context),
+            mtp: 0,
+        };
+        let mut in_fact = Numerics::Exact;
         for LoadedWeight { element, shape, is_matrix, is_of_mtp } in weights {
             let count = product(shape);
             let (form, bytes) = match packed_bytes(element, shape, numerics) {
@@ -62,11 +76,15 @@ impl Footprint {
                 }
                 Some(bytes) => (&mut footprint.packed, bytes as u64),
             };
+            if is_matrix && !is_of_mtp && rounds_activations(element, shape, numerics) {
+                in_fact = Numerics::Fast;
+            }
             let sum = if is_of_mtp { &mut footprint.mtp } else { form };
             *sum = sum.saturating_add(bytes);
         }
+        footprint.cache_type = cache_type.unwrap_or(CacheType::of(in_fact));
         let blocks = context.div_ceil(KvCache::<Cpu>::BLOCK) as u64;
-        let keys_and_values = kv_block_bytes(config).saturating_mul(blocks);
+        let keys_and_values = kv_block_bytes(config, footprint.cache_type).saturating_mul(blocks);
         let [chunk, rows, inputs] = config.delta_net.as_ref().map_or([0; 3], delta_parts);
         let state = product(&[chunk + rows + inputs, SINGLE]);
         for layer_type in &config.layer_types {
@@ -83,9 +101,15 @@ impl Footprint {
     /// All of it, but for the head that predicts several tokens.
     #[must_use]
     pub fn total(&self) -> u64 {
-        let Self { mapped, packed, vectors, kv_cache, delta_state, activations, mtp: _ } = *self;
+        let Self { mapped, packed, vectors, kv_cache, cache_type: _, delta_state, activations, mtp: _ } = *self;
         [mapped, packed, vectors, kv_cache, delta_state, activations].into_iter().fold(0, u64::saturating_add)
     }
+}
+
+/// Whether a matrix stored so is multiplied by rounded activations here.
+fn rounds_activations(element: ElementType, shape: &[usize], numerics: Numerics) -> bool {
+    let in_bf16 = element == ElementType::Bf16 && numerics == Numerics::Fast && Isa::widest().multiplies_bf16();
+    in_bf16 || packed_bytes(element, shape, numerics).is_some()
 }
 
 /// The bytes of a number.

@@ -41,7 +41,7 @@ pub use cache::cache_cost;
 #[cfg(feature = "gpu")]
 pub(crate) use footprint::activation_bytes;
 pub use footprint::{Footprint, LoadedWeight};
-pub use kernels::{Isa, KvBlock};
+pub use kernels::{CacheType, Isa, KvBlock, KvElements};
 use kernels::{Product, Weights};
 pub use kv_cache::kv_block_bytes;
 pub use pack::{Matrix, Numerics, PackError, pack};

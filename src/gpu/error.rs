@@ -6,6 +6,11 @@ use super::context::DeviceError;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GpuError {
+    /// Keys and values were to be kept in half precision.
+    #[error(
+        "a graphics card keeps keys and values in f32: expected f32 or nothing as the type of its cache, found f16"
+    )]
+    CacheType,
     /// No driver offers an adapter.
     #[error("there is no graphics adapter: expected one that Vulkan, Metal or DirectX 12 can reach, found none")]
     NoAdapter,

@@ -1,7 +1,7 @@
 //! What a model would take of which there is a configuration and nothing else.
 
 use crate::checkpoint::{ElementType, ModelConfig};
-use crate::cpu::{Footprint, LoadedWeight, Numerics};
+use crate::cpu::{CacheType, Footprint, LoadedWeight, Numerics};
 use crate::world::promised::{PromisedTensor, promised_tensors};
 
 /// A model without weights.
@@ -45,10 +45,11 @@ impl Outline {
         self.weights().fold(0, |sum, weight| sum.saturating_add(bytes(weight)))
     }
 
-    /// The memory it takes on the CPU with a sequence of `context` tokens.
+    /// The memory it takes on the CPU with a sequence of `context` tokens, whose keys and values are kept as `cache_type` says,
+    /// or as they are where nobody says.
     #[must_use]
-    pub fn footprint(&self, numerics: Numerics, context: usize) -> Footprint {
-        Footprint::of(&self.config, self.weights(), numerics, context)
+    pub fn footprint(&self, numerics: Numerics, cache_type: Option<CacheType>, context: usize) -> Footprint {
+        Footprint::of(&self.config, self.weights(), numerics, cache_type, context)
     }
 
     /// The memory it takes on a GPU with a sequence of `context` tokens.

@@ -7,7 +7,7 @@ use super::error::InspectError;
 use super::histogram::Histogram;
 use super::statistics::Statistics;
 use crate::checkpoint::{ElementType, MTP, ModelConfig, OtherModel, TensorEntry};
-use crate::cpu::{Footprint, LoadedWeight, Numerics};
+use crate::cpu::{CacheType, Footprint, LoadedWeight, Numerics};
 
 /// What an inspection found.
 #[derive(Debug)]
@@ -99,10 +99,11 @@ pub struct FileReport {
 }
 
 impl InspectReport {
-    /// The memory it takes on the CPU with a sequence of `context` tokens; `None` if it has not all its tensors.
+    /// The memory it takes on the CPU with a sequence of `context` tokens, whose keys and values are kept as `cache_type` says,
+    /// or as they are where nobody says; `None` if it has not all its tensors.
     #[must_use]
-    pub fn footprint(&self, numerics: Numerics, context: usize) -> Option<Footprint> {
-        Some(Footprint::of(self.whole_config()?, self.weights(), numerics, context))
+    pub fn footprint(&self, numerics: Numerics, cache_type: Option<CacheType>, context: usize) -> Option<Footprint> {
+        Some(Footprint::of(self.whole_config()?, self.weights(), numerics, cache_type, context))
     }
 
     /// The memory it takes on a GPU with a sequence of `context` tokens; `None` if it has not all its tensors.

@@ -4,7 +4,7 @@ use bevy_ecs::prelude::*;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, ModelConfig};
 use crate::cpu::rope::RopeTable;
-use crate::cpu::{self, Cpu};
+use crate::cpu::{self, CacheType, Cpu};
 use crate::schedule::Turn;
 use crate::world::layer::LayerIndex;
 use crate::world::model::GenerationDefaults;
@@ -29,9 +29,17 @@ impl Checkpoint {
 /// Makes a draft model of the head: a child of the model that it drafts for, with one layer.
 pub(super) fn insert(world: &mut World, model: Entity, mtp: Mtp<Cpu>) {
     let Mtp { head, layer } = mtp;
-    let Some(trunk) = world.get::<ModelConfig>(model) else { return };
-    let config = trunk.of_head();
-    let computes = (cpu::cache_cost(&config), RopeTable::of(&config), GenerationDefaults::default(), Turn::default());
+    let of_trunk = world.get::<ModelConfig>(model).zip(world.get::<CacheType>(model));
+    let Some((config, cache_type)) = of_trunk.map(|(config, &cache_type)| (config.of_head(), cache_type)) else {
+        return;
+    };
+    let computes = (
+        cpu::cache_cost(&config, cache_type),
+        cache_type,
+        RopeTable::of(&config),
+        GenerationDefaults::default(),
+        Turn::default(),
+    );
     let draft_model = world.spawn((head, HeadOf(model), ChildOf(model), config, computes)).id();
     layer.insert(&mut world.spawn((LayerIndex(0), ChildOf(draft_model))));
 }

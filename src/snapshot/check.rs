@@ -3,17 +3,15 @@
 use super::error::SnapshotError;
 use super::header::{Contents, Ending, Header, Ids, Sequence, Status, Talk};
 use super::layers;
-use super::numbers::width;
 use crate::checkpoint::ModelConfig;
 
 /// Checks a header with `caches` bytes of caches after it.
 pub(super) fn alone(header: &Header, caches: usize) -> Result<(), SnapshotError> {
-    let Header { contents, layers, sequence, .. } = header;
-    let bytes = match width(*contents) {
-        Some(width) => layers::count(layers).and_then(|count| count.checked_mul(width)),
-        None if layers.is_empty() => Some(0),
-        None => return Err(SnapshotError::field("layers", "none beside tokens only", layers.len())),
-    };
+    let Header { computer, contents, layers, sequence, .. } = header;
+    if *contents == Contents::Tokens && !layers.is_empty() {
+        return Err(SnapshotError::field("layers", "none beside tokens only", layers.len()));
+    }
+    let bytes = layers::bytes(layers, *contents, computer.cache_type);
     if bytes != Some(caches) {
         let expected = format!("numbers for {caches} bytes of caches");
         let found = bytes.map_or("more than can be counted".to_owned(), |bytes| format!("for {bytes}"));

@@ -4,7 +4,7 @@ use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::continues::Why;
-use crate::cpu::{Numerics, Workers};
+use crate::cpu::{CacheType, Numerics, Workers};
 
 /// What computes a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,7 @@ pub(super) struct Computer {
     /// The instruction set, or the adapter and its driver.
     pub(super) device: String,
     pub(super) numerics: Exactness,
+    pub(super) cache_type: Precision,
     /// Of Loquent.
     pub(super) version: String,
 }
@@ -51,6 +52,23 @@ impl Exactness {
     }
 }
 
+/// As [`CacheType`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Precision {
+    F16,
+    F32,
+}
+
+impl Precision {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::F16 => CacheType::F16.name(),
+            Self::F32 => CacheType::F32.name(),
+        }
+    }
+}
+
 impl Computer {
     /// What computes `model`.
     pub(super) fn of(world: &World, model: Entity) -> Self {
@@ -59,14 +77,19 @@ impl Computer {
         if let Some(model) = world.get::<crate::gpu::GpuModel>(model) {
             let info = model.context().info();
             let device = format!("{}, {}, {} {}", info.name, info.backend, info.driver, info.driver_info);
-            return Self { backend: Backend::Gpu, device, numerics: Exactness::Exact, version };
+            let (numerics, cache_type) = (Exactness::Exact, Precision::F32);
+            return Self { backend: Backend::Gpu, device, numerics, cache_type, version };
         }
         let numerics = match world.get::<Numerics>(model) {
             Some(Numerics::Fast) => Exactness::Fast,
             Some(Numerics::Exact) | None => Exactness::Exact,
         };
+        let cache_type = match world.get::<CacheType>(model) {
+            Some(CacheType::F16) => Precision::F16,
+            Some(CacheType::F32) | None => Precision::F32,
+        };
         let device = world.get_resource::<Workers>().map_or_else(String::new, |workers| workers.isa().to_string());
-        Self { backend: Backend::Cpu, device, numerics, version }
+        Self { backend: Backend::Cpu, device, numerics, cache_type, version }
     }
 
     /// Why caches that this one has made are none for `other`.

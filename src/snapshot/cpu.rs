@@ -1,14 +1,13 @@
 //! Caches on the CPU ↔ numbers.
 
-use std::ops::Range;
-
 use bevy_ecs::prelude::*;
 
 use super::caches::LayerCache;
+use super::computer::Precision;
 use super::layers::{Layer, Layout};
 use super::numbers::{Reader, Writer};
 use crate::checkpoint::ModelConfig;
-use crate::cpu::{Cpu, KvBlock};
+use crate::cpu::{Cpu, KvBlock, KvElements};
 use crate::world::cache::{DeltaState, KvCache};
 
 /// Writes the first `positions` of these caches, one a layer. `None` if they do not hold them.
@@ -31,26 +30,33 @@ pub(super) fn write(
         let blocks = positions.div_ceil(KvCache::<Cpu>::BLOCK);
         for (index, block) in cache.blocks().iter().enumerate().take(blocks) {
             let held = positions - index * KvCache::<Cpu>::BLOCK;
-            write_block(block.elements(), 0..held.min(KvCache::<Cpu>::BLOCK), config.attention.head_dim, numbers);
+            let (held, head_dim) = (held.min(KvCache::<Cpu>::BLOCK), config.attention.head_dim);
+            match block.elements() {
+                KvElements::F16(elements) => numbers.write_halves(&cleared(elements, held, head_dim)),
+                KvElements::F32(elements) => numbers.write(&cleared(elements, held, head_dim)),
+            }
         }
         Some(layout.attention(positions))
     };
     caches.iter().map(layer).collect()
 }
 
-/// Writes these places of a block, and zeros for the others.
-fn write_block(elements: &[f32], places: Range<usize>, head_dim: usize, numbers: &mut Writer) {
-    let zeros = vec![0.0; (KvCache::<Cpu>::BLOCK - places.len()) * head_dim];
-    for half in elements.chunks_exact(KvCache::<Cpu>::BLOCK * head_dim) {
-        numbers.write(&half[..places.len() * head_dim]);
-        numbers.write(&zeros);
+/// The numbers of a block, with zeros in the places from `held` on.
+fn cleared<T: Copy + Default>(elements: &[T], held: usize, head_dim: usize) -> Vec<T> {
+    let mut cleared = elements.to_vec();
+    for head in cleared.chunks_exact_mut(2 * KvCache::<Cpu>::BLOCK * head_dim) {
+        let (keys, values) = head.split_at_mut(KvCache::<Cpu>::BLOCK * head_dim);
+        keys.chunks_exact_mut(KvCache::<Cpu>::BLOCK).for_each(|places| places[held..].fill(T::default()));
+        values[held * head_dim..].fill(T::default());
     }
+    cleared
 }
 
 /// The caches that [`write()`] wrote, one a layer. `None` if they are not those of so many positions.
 pub(super) fn read(
     layers: &[Layer],
     config: &ModelConfig,
+    cache_type: Precision,
     positions: usize,
     numbers: &mut Reader<'_>,
 ) -> Option<Vec<LayerCache<Cpu>>> {
@@ -61,7 +67,11 @@ pub(super) fn read(
         }
         Layer::Attention { blocks, numbers: block } => {
             let head_dim = config.attention.head_dim;
-            let blocks = (0..blocks).map(|_| Some(KvBlock::of_elements(numbers.read(block)?, head_dim)));
+            let mut elements = || match cache_type {
+                Precision::F16 => numbers.read_halves(block).map(KvElements::F16),
+                Precision::F32 => numbers.read(block).map(KvElements::F32),
+            };
+            let blocks = (0..blocks).map(|_| Some(KvBlock::of_elements(elements()?, head_dim)));
             KvCache::of_blocks(blocks.collect::<Option<_>>()?, positions).map(LayerCache::Attention)
         }
     };

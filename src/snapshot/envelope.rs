@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::error::SnapshotError;
 
 const MAGIC: &[u8; 8] = b"LOQUSNAP";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The bytes before the header.
 pub(super) const PREFIX: usize = 24;
 const CHECKSUM: usize = 32;
@@ -98,8 +98,8 @@ mod tests {
         let mut hostile = file.clone();
         hostile[12..16].copy_from_slice(&u32::MAX.to_le_bytes());
         assert!(matches!(open(&hostile).unwrap_err(), SnapshotError::HeaderTooLong { .. }));
-        hostile[8] = 2;
-        assert!(matches!(open(&hostile).unwrap_err(), SnapshotError::Version { found: 2, expected: 1 }));
+        hostile[8] = 1;
+        assert!(matches!(open(&hostile).unwrap_err(), SnapshotError::Version { found: 1, expected: 2 }));
         hostile[0] = b'l';
         assert!(matches!(open(&hostile).unwrap_err(), SnapshotError::NotASnapshot));
     }

@@ -47,6 +47,14 @@ pub enum SnapshotError {
         /// What it was to be restored on.
         model: Fingerprint,
     },
+    /// Its keys and values are not kept as the model keeps them.
+    #[error("a snapshot with keys and values in {snapshot}: expected {model}, as the model keeps them, or tokens only")]
+    OtherCacheType {
+        /// What they are in the snapshot.
+        snapshot: &'static str,
+        /// What they are in the model.
+        model: &'static str,
+    },
     /// It begins otherwise than a snapshot does.
     #[error("not a snapshot: expected it to begin with LOQUSNAP")]
     NotASnapshot,

@@ -15,7 +15,8 @@ use crate::checkpoint::ChatMessage;
 pub enum Contents {
     /// All, as it is stored. The sequence goes on as if it had never been saved, to the last bit.
     AsStored,
-    /// All, in half precision: half of the bytes. The sequence goes on at once, and nearly as it would have.
+    /// All, in half precision: half of the bytes of what is stored in single precision, to which it is rounded. The sequence goes on
+    /// at once, and nearly as it would have.
     Half,
     /// Nothing. Its tokens are read again, which takes as long as a prompt of them, and a hundredth of the bytes or less.
     Tokens,

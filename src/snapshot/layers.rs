@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::computer::Backend;
+use super::computer::{Backend, Precision};
 use super::error::SnapshotError;
+use super::header::Contents;
+use super::numbers::width;
 use crate::checkpoint::{LayerType, ModelConfig};
 use crate::cpu::Cpu;
 use crate::world::cache::{DeltaState, KvCache};
@@ -26,17 +28,21 @@ pub(super) enum Layer {
 }
 
 impl Layer {
-    fn count(&self) -> Option<usize> {
+    fn bytes(&self, contents: Contents, cache_type: Precision) -> Option<usize> {
         match *self {
-            Self::DeltaNet { numbers: [state, rows, inputs], .. } => state.checked_add(rows)?.checked_add(inputs),
-            Self::Attention { blocks, numbers } => blocks.checked_mul(numbers),
+            Self::DeltaNet { numbers: [state, rows, inputs], .. } => {
+                state.checked_add(rows)?.checked_add(inputs)?.checked_mul(width(contents, Precision::F32)?)
+            }
+            Self::Attention { blocks, numbers } => {
+                blocks.checked_mul(numbers)?.checked_mul(width(contents, cache_type)?)
+            }
         }
     }
 }
 
-/// All numbers; `None` if they cannot be counted.
-pub(super) fn count(layers: &[Layer]) -> Option<usize> {
-    layers.iter().try_fold(0usize, |count, layer| count.checked_add(layer.count()?))
+/// What all numbers take where keys and values are kept as `cache_type`; `None` if that cannot be counted.
+pub(super) fn bytes(layers: &[Layer], contents: Contents, cache_type: Precision) -> Option<usize> {
+    layers.iter().try_fold(0usize, |bytes, layer| bytes.checked_add(layer.bytes(contents, cache_type)?))
 }
 
 const CHUNK: usize = DeltaState::<Cpu>::CHUNK;

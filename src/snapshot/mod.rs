@@ -39,17 +39,19 @@
 //! | offset | bytes | |
 //! |---|---|---|
 //! | 0 | 8 | `LOQUSNAP` |
-//! | 8 | 4 | the version of this format: 1 |
+//! | 8 | 4 | the version of this format: 2 |
 //! | 12 | 4 | *h*, the length of the header in bytes, at most 16 MiB |
 //! | 16 | 8 | *c*, that of the caches |
 //! | 24 | *h* | the header, JSON in UTF-8: the fields of `Header` in `src/snapshot/header.rs` |
 //! | 24 + *h* | *c* | the caches |
 //! | 24 + *h* + *c* | 32 | the SHA-256 of all before |
 //!
-//! The caches are numbers in single or half precision, as the header's `contents` say, layer after layer. Of a delta net they are
-//! its state, its rows and its inputs; of attention, its blocks of 32 positions, each with the keys and the values of every head,
-//! with zeros after the last position. The header's `layers` say how many numbers each has; their order within is that of the
-//! backend that the header's `computer` names, and no other backend reads them.
+//! The caches are numbers, layer after layer: all in half precision where the header's `contents` say so; else in single
+//! precision, but keys and values in what the `cache_type` of its `computer` says. Of a delta net they are its state, its rows and
+//! its inputs; of attention, its blocks of 32 positions, each with the keys and the values of every head, with zeros after the last
+//! position: on the CPU, keys as `[head_dim, positions]`, and values as `[positions, head_dim]`. The header's `layers` say how many numbers each has; their order within is that of the
+//! backend that the header's `computer` names, and no other backend reads them. Keys and values are
+//! not taken over by a model that keeps them as another type: that is an error.
 //!
 //! Whatever bytes stand in a file, it is refused by what is wrong with it, or restored as a sequence that can be run: every length
 //! is checked against the file, and then against the model, before anything is allocated for it.

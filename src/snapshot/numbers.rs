@@ -1,16 +1,17 @@
 //! The numbers of caches, in single or half precision.
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 
+use super::computer::Precision;
 use super::header::Contents;
+use crate::cpu::kernels::round_to_half;
 
-/// How many bytes a number takes; `None` where there are none.
-pub(super) fn width(contents: Contents) -> Option<usize> {
-    match contents {
-        Contents::AsStored => Some(size_of::<f32>()),
-        Contents::Half => Some(size_of::<f16>()),
-        Contents::Tokens => None,
+/// How many bytes a number takes that is kept in `precision`; `None` where there are none.
+pub(super) fn width(contents: Contents, precision: Precision) -> Option<usize> {
+    match (contents, precision) {
+        (Contents::Tokens, _) => None,
+        (Contents::AsStored, Precision::F32) => Some(size_of::<f32>()),
+        (Contents::AsStored, Precision::F16) | (Contents::Half, _) => Some(size_of::<f16>()),
     }
 }
 
@@ -33,15 +34,18 @@ impl Writer {
                 let mut halves = [f16::ZERO; 256];
                 for numbers in numbers.chunks(halves.len()) {
                     let halves = &mut halves[..numbers.len()];
-                    halves.convert_from_f32_slice(numbers);
-                    for half in halves.iter_mut().filter(|half| half.is_infinite()) {
-                        // A number that is large stays one: infinity would spoil all that it is added to.
-                        *half = f16::MAX.copysign(*half);
-                    }
-                    self.bytes.extend_from_slice(bytemuck::cast_slice(halves));
+                    round_to_half(numbers, halves);
+                    self.write_halves(halves);
                 }
             }
             Contents::Tokens => {}
+        }
+    }
+
+    /// Appends numbers that are in half precision already.
+    pub(super) fn write_halves(&mut self, halves: &[f16]) {
+        if self.contents != Contents::Tokens {
+            self.bytes.extend_from_slice(bytemuck::cast_slice(halves));
         }
     }
 }
@@ -57,16 +61,25 @@ impl<'a> Reader<'a> {
         Self { contents, bytes }
     }
 
-    /// The next `count` of them; `None` if there are not so many.
+    /// The next `count` of them, which are kept in single precision; `None` if there are not so many.
     pub(super) fn read(&mut self, count: usize) -> Option<Box<[f32]>> {
-        let (numbers, rest) = self.bytes.split_at_checked(count.checked_mul(width(self.contents)?)?)?;
+        if self.contents == Contents::Half {
+            return Some(self.read_halves(count)?.iter().map(|half| half.to_f32()).collect());
+        }
+        let words = self.take(count, Precision::F32)?.as_chunks().0;
+        Some(words.iter().map(|&word| f32::from_le_bytes(word)).collect())
+    }
+
+    /// The next `count` of them, which are kept in half precision; `None` if there are not so many.
+    pub(super) fn read_halves(&mut self, count: usize) -> Option<Box<[f16]>> {
+        let halves = self.take(count, Precision::F16)?.as_chunks().0;
+        Some(halves.iter().map(|&half| f16::from_le_bytes(half)).collect())
+    }
+
+    fn take(&mut self, count: usize, precision: Precision) -> Option<&'a [u8]> {
+        let (numbers, rest) = self.bytes.split_at_checked(count.checked_mul(width(self.contents, precision)?)?)?;
         self.bytes = rest;
-        Some(match self.contents {
-            Contents::AsStored => {
-                numbers.chunks_exact(4).map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect()
-            }
-            _ => numbers.chunks_exact(2).map(|half| f16::from_le_bytes([half[0], half[1]]).to_f32()).collect(),
-        })
+        Some(numbers)
     }
 }
 
@@ -81,7 +94,7 @@ mod tests {
             let mut writer = Writer::new(contents);
             writer.write(&numbers[..5]);
             writer.write(&numbers[5..]);
-            assert_eq!(Some(writer.bytes.len()), width(contents).map(|width| 8 * width));
+            assert_eq!(Some(writer.bytes.len()), width(contents, Precision::F32).map(|width| 8 * width));
             let mut reader = Reader::new(contents, &writer.bytes);
             let read = [reader.read(3).unwrap(), reader.read(5).unwrap()].concat();
             assert!(reader.read(1).is_none());
@@ -91,5 +104,13 @@ mod tests {
         assert_eq!(bits(&read(Contents::AsStored)), bits(&numbers));
         let half = [0.0, -0.0, 1.0, 0.099_975_586, -65504.0, 65504.0, -65504.0, 0.0];
         assert_eq!(bits(&read(Contents::Half)), bits(&half));
+        let halves = [f16::ONE, f16::MAX, f16::NAN];
+        for contents in [Contents::AsStored, Contents::Half] {
+            let mut writer = Writer::new(contents);
+            writer.write_halves(&halves);
+            assert_eq!(Some(writer.bytes.len()), width(contents, Precision::F16).map(|width| 3 * width));
+            let read = Reader::new(contents, &writer.bytes).read_halves(3).unwrap();
+            assert_eq!(read.iter().map(|half| half.to_bits()).collect::<Vec<_>>(), halves.map(f16::to_bits));
+        }
     }
 }

@@ -40,7 +40,8 @@ impl Snapshot {
     /// Spawns the sequence, to go on with `model`. It is heard of when the next step begins, as any other.
     ///
     /// # Errors
-    /// If `model` is none, or not that of the snapshot; if the snapshot says what cannot be of it; or if a device fails. The world
+    /// If `model` is none, or not that of the snapshot, or keeps keys and values as another type than the snapshot's caches, which
+    /// one of tokens only has not; if the snapshot says what cannot be of it; or if a device fails. The world
     /// is then as it was.
     pub fn restore(&self, world: &mut World, model: Entity) -> Result<Restored, SnapshotError> {
         let found = world.get_entity(model).ok();
@@ -52,6 +53,7 @@ impl Snapshot {
         let Header { computer, sequence, contents, .. } = &self.header;
         check::on_model(sequence, &config)?;
         let here = Computer::of(world, model);
+        self.check_cache_type(&here)?;
         let parts = Parts::of(sequence, world.get::<Tokenizer>(model))?;
         let caches = match self.why_not(world, model, &here) {
             Some(why) => Err(why),
@@ -70,6 +72,17 @@ impl Snapshot {
             Err(_) => {}
         }
         Ok(Restored { sequence, continues })
+    }
+
+    /// Refuses caches of the same order whose keys and values are not kept as they are here. Read again, or converted, the
+    /// sequence would silently go on otherwise than if it had never been saved.
+    fn check_cache_type(&self, here: &Computer) -> Result<(), SnapshotError> {
+        let Header { computer, contents, .. } = &self.header;
+        let (saved, kept) = (computer.cache_type, here.cache_type);
+        if *contents == Contents::Tokens || computer.cannot_read(here).is_some() || saved == kept {
+            return Ok(());
+        }
+        Err(SnapshotError::OtherCacheType { snapshot: saved.name(), model: kept.name() })
     }
 
     /// Why its caches cannot be taken over.
@@ -99,7 +112,8 @@ impl Snapshot {
         let mut numbers = Reader::new(*contents, &self.bytes[self.caches.clone()]);
         match backend {
             Backend::Cpu => {
-                let caches = cpu::read(layers, config, positions, &mut numbers);
+                let cache_type = self.header.computer.cache_type;
+                let caches = cpu::read(layers, config, cache_type, positions, &mut numbers);
                 let _ = (world, model);
                 caches.map(AllCaches::Cpu).ok_or_else(wrong)
             }

@@ -29,6 +29,15 @@ fn without_a_driver_auto_takes_the_cpu_and_says_why_and_gpu_fails() {
 
 #[cfg(feature = "gpu")]
 #[test]
+fn a_graphics_card_refuses_a_cache_in_half_precision() {
+    for backend in ["gpu", "gpu:no such card"] {
+        let message = crate::failure(&[&ASKED[..], &["--backend", backend, "--cache-type", "f16"]].concat(), 1);
+        assert!(message.contains("a graphics card keeps keys and values in f32"), "{message}");
+    }
+}
+
+#[cfg(feature = "gpu")]
+#[test]
 fn a_name_that_no_adapter_has_is_refused() {
     let message = crate::failure(&[&ASKED[..], &["--backend", "gpu:no such card"]].concat(), 1);
     assert!(

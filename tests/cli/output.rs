@@ -38,15 +38,19 @@ fn a_random_seed_is_printed_and_repeats_the_text() {
 
 #[test]
 fn json_says_how_it_was_computed_in_fact() {
-    let numerics = |arguments: &[&str]| {
+    let computed = |arguments: &[&str]| {
         let text = success(&[&["generate", "Once", "-n", "1", "--json"], arguments].concat());
-        json_lines(&text).last().expect("a line")["numerics"].clone()
+        let done = json_lines(&text).pop().expect("a line");
+        ["numerics", "cache_type"].map(|field| done[field].as_str().expect("a word").to_owned())
     };
-    assert_eq!(numerics(&[]), "fast");
-    assert_eq!(numerics(&["--exact"]), "exact");
-    let in_bf16 = if Isa::widest().multiplies_bf16() { "fast" } else { "exact" };
-    assert_eq!(numerics(&["-m", "assets/demo"]), in_bf16, "no weight has four bits");
-    assert_eq!(numerics(&["-m", "assets/demo", "--exact"]), "exact");
+    assert_eq!(computed(&[]), ["fast", "f16"]);
+    assert_eq!(computed(&["--cache-type", "f32"]), ["fast", "f32"]);
+    assert_eq!(computed(&["--exact"]), ["exact", "f32"]);
+    assert_eq!(computed(&["--exact", "--cache-type", "f16"]), ["exact", "f16"]);
+    let in_bf16 = if Isa::widest().multiplies_bf16() { ["fast", "f16"] } else { ["exact", "f32"] };
+    assert_eq!(computed(&["-m", "assets/demo"]), in_bf16, "no weight has four bits");
+    assert_eq!(computed(&["-m", "assets/demo", "--exact"]), ["exact", "f32"]);
+    assert_eq!(computed(&["-m", "assets/demo", "--exact", "--cache-type", "f16"]), ["exact", "f16"]);
 }
 
 #[test]

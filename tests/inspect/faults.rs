@@ -84,7 +84,7 @@ fn a_shard_that_is_missing_is_one_fault_and_the_other_is_looked_at() {
     tiny.remove("model-00002-of-00002.safetensors");
     let shard = ["model-00002-of-00002.safetensors", "the shard that", "no such file"];
     let report = assert_problems(&tiny, &[&shard, &["lm_head.weight", "NaN at element 3"]]);
-    assert!(report.footprint(Default::default(), 1).is_none(), "of half a model");
+    assert!(report.footprint(Default::default(), None, 1).is_none(), "of half a model");
 }
 
 #[test]

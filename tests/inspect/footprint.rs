@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bevy_ecs::prelude::*;
 use loquent::LoadedModel;
-use loquent::cpu::{Cpu, Isa, Matrix, Numerics};
+use loquent::cpu::{CacheType, Cpu, Isa, Matrix, Numerics};
 use loquent::inspect::InspectOptions;
 use loquent::prelude::{Backend, Budget, LoadOptions};
 use loquent::world::attention::Attention;
@@ -18,7 +18,7 @@ use loquent::world::mtp::MtpHead;
 use loquent::world::promised::{PromisedTensor, promised_tensors};
 
 use crate::inspect;
-use crate::support::{fixtures, run, some_prompt, spawn, vocab_size, world};
+use crate::support::{fixtures, run, some_prompt, spawn, vocab_size, world, world_that_keeps};
 
 /// Mapped, packed, and in vectors.
 #[derive(Default)]
@@ -91,16 +91,23 @@ fn predicted_memory_is_what_a_world_has() {
     const CONTEXT: usize = 40;
     for fixture in fixtures() {
         let report = inspect(&fixture, InspectOptions::default());
-        for numerics in [Numerics::Fast, Numerics::Exact] {
-            let predicted = report.footprint(numerics, CONTEXT).unwrap();
-            let mut world = world(&fixture, 1, Isa::widest(), numerics);
+        let worlds = [Numerics::Fast, Numerics::Exact].map(|numerics| {
+            let by_numerics = world(&fixture, 1, Isa::widest(), numerics);
+            [CacheType::F16, CacheType::F32]
+                .map(|kept| (numerics, Some(kept), world_that_keeps(&fixture, numerics, kept)))
+                .into_iter()
+                .chain([(numerics, None, by_numerics)])
+        });
+        for (numerics, cache_type, mut world) in worlds.into_iter().flatten() {
+            let predicted = report.footprint(numerics, cache_type, CONTEXT).unwrap();
             let held = Held::of(&mut world);
             let name = fixture.display();
             assert_eq!(held, [predicted.mapped, predicted.packed, predicted.vectors], "{name} {numerics:?}");
             let prompt = some_prompt(CONTEXT, vocab_size(&mut world));
             spawn(&mut world, &prompt, 0);
             run(&mut world, Budget::Step);
-            assert_eq!(remembered(&mut world), [predicted.kv_cache, predicted.delta_state], "{name} {numerics:?}");
+            let remembered = remembered(&mut world);
+            assert_eq!(remembered, [predicted.kv_cache, predicted.delta_state], "{name} {numerics:?} {cache_type:?}");
         }
     }
 }
@@ -111,7 +118,7 @@ fn so_is_what_the_multi_token_head_takes_besides_where_it_is_wanted() {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
         let report = inspect(&fixture, InspectOptions::default());
         for numerics in [Numerics::Fast, Numerics::Exact] {
-            let predicted = report.footprint(numerics, 40).unwrap();
+            let predicted = report.footprint(numerics, None, 40).unwrap();
             let held = [false, true].map(|mtp| {
                 let mut world = World::new();
                 let options = LoadOptions::default().backend(Backend::Cpu).numerics(numerics).mtp(mtp);
@@ -128,13 +135,13 @@ fn so_is_what_the_multi_token_head_takes_besides_where_it_is_wanted() {
 fn a_longer_context_takes_more_keys_and_values_and_nothing_else_once_a_batch_is_full() {
     let report = inspect(&fixtures()[0], InspectOptions::default());
     // Whole blocks of keys and values, of 32 positions.
-    let [short, long] = [320, 640].map(|context| report.footprint(Numerics::Fast, context).unwrap());
+    let [short, long] = [320, 640].map(|context| report.footprint(Numerics::Fast, None, context).unwrap());
     assert_eq!(long.kv_cache, 2 * short.kv_cache);
     assert_eq!(long.total() - short.total(), short.kv_cache);
-    let one = report.footprint(Numerics::Fast, 1).unwrap();
+    let one = report.footprint(Numerics::Fast, None, 1).unwrap();
     assert!(one.activations < short.activations);
     // Nothing overflows.
-    assert_eq!(report.footprint(Numerics::Fast, usize::MAX).unwrap().total(), u64::MAX);
+    assert_eq!(report.footprint(Numerics::Fast, None, usize::MAX).unwrap().total(), u64::MAX);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn fixture(name: &str) -> PathBuf {
 fn assert_predicted(report: &InspectReport, element: ElementType) {
     let outline = Outline::new(report.config.clone().unwrap(), element);
     for numerics in [Numerics::Fast, Numerics::Exact] {
-        assert_eq!(outline.footprint(numerics, CONTEXT), report.footprint(numerics, CONTEXT).unwrap());
+        assert_eq!(outline.footprint(numerics, None, CONTEXT), report.footprint(numerics, None, CONTEXT).unwrap());
     }
     #[cfg(feature = "gpu")]
     assert_eq!(outline.gpu_footprint(CONTEXT), report.gpu_footprint(CONTEXT).unwrap());
@@ -64,8 +64,12 @@ fn the_program_says_it_of_a_model_that_this_machine_has_no_room_for() {
     let found: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(found["parameters"], 26_895_998_464_u64);
     assert_eq!((&found["dtype"], &found["model"]["layers"]), (&json!("Q4"), &json!(64)));
-    // 16 layers with 4 heads of 256 keys and as many values, in single precision.
-    assert_eq!(found["memory"]["kv_cache"], 16 * 2 * 4 * 256 * 4 * 1024);
+    // 16 layers with 4 heads of 256 keys and as many values, in half precision, as weights in blocks have it.
+    assert_eq!(found["memory"]["kv_cache"], 16 * 2 * 4 * 256 * 2 * 1024);
+    assert_eq!(found["memory"]["cache_type"], "f16");
+    let (_, text, _) = run(&config, &["--dtype", "q4", "--context", "1024", "--json", "--cache-type", "f32"]);
+    let single: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(single["memory"]["kv_cache"], 16 * 2 * 4 * 256 * 4 * 1024);
     // Five bits a weight, and a little for what is not in blocks.
     let [bytes, least] = [found["file_bytes"].as_u64().unwrap(), 26_895_998_464 / 8 * 5];
     assert!((least..least + least / 100).contains(&bytes), "{bytes}");
@@ -74,6 +78,7 @@ fn the_program_says_it_of_a_model_that_this_machine_has_no_room_for() {
     let (code, text, message) = run(&config, &[]);
     assert_eq!(code, Some(0), "{message}");
     assert!(text.contains("memory with a sequence of 4096 tokens, MB"), "{text}");
+    assert!(text.contains("keys and values, f32"), "not of weights in BF16: {text}");
     let last = text.lines().last().unwrap();
     assert!(last.ends_with(": 64 layers, 26895998464 parameters; 53792.0 MB in files of BF16"), "{last}");
 }

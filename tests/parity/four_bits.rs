@@ -4,13 +4,14 @@ use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
 
 use bevy_ecs::prelude::*;
-use loquent::cpu::{Cpu, Isa, Matrix, Numerics};
+use loquent::cpu::{CacheType, Cpu, Isa, Matrix, Numerics};
 use loquent::prelude::*;
 use loquent::world::mlp::Mlp;
 use loquent::world::model::Model;
 
 use crate::support::{
     default_world, demo_in_four_bits, exact_world, fixtures, generate, golden, logits, some_prompt, vocab_size, world,
+    world_that_keeps,
 };
 
 /// Small converted checkpoints whose rows are whole blocks, so that the fast path takes them.
@@ -51,7 +52,8 @@ fn the_fast_path_computes_what_transformers_does_from_activations_in_eight_bits(
     let mut exactly = 0;
     let checkpoints = packable_fixtures();
     for checkpoint in &checkpoints {
-        let mut world = default_world(checkpoint);
+        // What is compared is the rounding of activations: transformers kept keys and values in single precision.
+        let mut world = world_that_keeps(checkpoint, Numerics::Fast, CacheType::F32);
         let vocab_size = vocab_size(&mut world);
         for (golden, expected) in golden(checkpoint, "golden_rounded.f32", vocab_size) {
             let found = logits(&mut world, &golden.prompt, Budget::Step);

@@ -195,6 +195,20 @@ fn the_same_weights_can_be_compared_under_both_numerics() {
 }
 
 #[test]
+fn the_same_weights_can_be_compared_under_both_types_of_cache() {
+    let folder = TempDir::new().unwrap();
+    let q4 = quantised(&folder);
+    let asked = ["-m", &q4, "--text", TEXT, "--compare", &q4];
+    let found = json(&[&asked[..], &["--compare-cache-type", "f32"]].concat(), 0);
+    assert_eq!((&found["cache_type"], &found["compare"]["cache_type"]), (&"f16".into(), &"f32".into()));
+    let change = found["compare"]["perplexity_ratio"].as_f64().unwrap() - 1.0;
+    assert!(change != 0.0 && change.abs() < 0.0002, "{change}");
+    let found = json(&[&asked[..], &["--cache-type", "f32"]].concat(), 0);
+    assert_eq!((&found["cache_type"], &found["compare"]["cache_type"]), (&"f32".into(), &"f32".into()));
+    assert_eq!(found["compare"]["nll_difference"], 0.0);
+}
+
+#[test]
 fn one_token_has_a_figure_without_an_error() {
     let found = json(&["--text", TEXT, "--max-tokens", "2"], 0);
     assert_eq!(found["tokens"], 1);

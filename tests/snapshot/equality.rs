@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use bevy_ecs::prelude::*;
+use loquent::cpu::{CacheType, Numerics};
 use loquent::prelude::*;
 use loquent::snapshot::{Contents, Continues, Snapshot, Why};
 use proptest::prelude::*;
 
 use crate::listening::{End, end_elsewhere, logits, restore_elsewhere, tokens, world_of};
-use crate::support::{demo, fixtures, run, some_prompt, spawn, vocab_size};
+use crate::support::{demo, fixtures, run, some_prompt, spawn, vocab_size, world_that_keeps};
 
 fn demo_q4() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo-q4")
@@ -128,7 +129,9 @@ fn half_precision_goes_on_at_once_and_nearly_so() {
             snapshot
         });
         let sizes = [&whole, &half, &tokens_only].map(|snapshot| snapshot.to_bytes().len());
-        assert!(sizes[1] < sizes[0] * 11 / 20 && sizes[2] < sizes[0] / 10, "{sizes:?}");
+        // Of the one in four bits, keys and values are in half precision as they are stored, and are no smaller for it.
+        let most = if checkpoint == demo() { sizes[0] * 11 / 20 } else { sizes[0] * 13 / 20 };
+        assert!(sizes[1] < most && sizes[2] < sizes[0] / 10, "{sizes:?}");
         let (mut other, restored, continues) = restore_elsewhere(&checkpoint, &half);
         assert_eq!(continues, Continues::Nearly { why: Why::Rounded });
         let processed = tokens(&other, restored).processed;
@@ -192,12 +195,19 @@ fn activations_in_bf16_are_other_numerics() {
     let Some(isa) = Isa::with_bf16() else {
         return eprintln!("skipped: this processor has no products of BF16");
     };
-    let mut world = crate::support::world(&demo(), 1, isa, Numerics::Fast);
-    let sequence = spawn(&mut world, &[1, 2, 3], 9);
-    advance(&mut world, Budget::Step);
-    let snapshot = Snapshot::take(&mut world, sequence, Contents::AsStored).expect("a snapshot");
+    // Whichever it is, keys and values are kept alike.
+    let world = |isa, numerics| {
+        let mut world = World::new();
+        let options = LoadOptions::default().backend(Backend::Cpu).threads(1).isa(isa).numerics(numerics);
+        load(&mut world, demo(), options.cache_type(CacheType::F32)).expect("a valid checkpoint");
+        world
+    };
+    let mut saving = world(isa, Numerics::Fast);
+    let sequence = spawn(&mut saving, &[1, 2, 3], 9);
+    advance(&mut saving, Budget::Step);
+    let snapshot = Snapshot::take(&mut saving, sequence, Contents::AsStored).expect("a snapshot");
     let continues = |isa, numerics| {
-        let mut world = crate::support::world(&demo(), 1, isa, numerics);
+        let mut world = world(isa, numerics);
         let model = crate::listening::model(&mut world);
         snapshot.restore(&mut world, model).expect("a sequence").continues
     };
@@ -209,25 +219,65 @@ fn activations_in_bf16_are_other_numerics() {
 }
 
 #[test]
+fn keys_and_values_come_back_as_they_are_kept_and_in_no_other_type() {
+    let kept = [CacheType::F16, CacheType::F32];
+    for (checkpoint, saved) in [demo(), demo_q4()].iter().flat_map(|demo| kept.map(|saved| (demo, saved))) {
+        let mut world = world_that_keeps(checkpoint, Numerics::Fast, saved);
+        let sequence = spawn(&mut world, &some_prompt(40, 200), 30);
+        (0..9).for_each(|_| _ = advance(&mut world, Budget::Step));
+        let [whole, half, tokens_only] = [Contents::AsStored, Contents::Half, Contents::Tokens]
+            .map(|contents| Snapshot::take(&mut world, sequence, contents).expect("a snapshot"));
+        run(&mut world, Budget::Step);
+        let expected = tokens(&world, sequence);
+        for here in kept {
+            let mut other = world_that_keeps(checkpoint, Numerics::Fast, here);
+            let model = crate::listening::model(&mut other);
+            let again = tokens_only.restore(&mut other, model).expect("a sequence");
+            assert_eq!(again.continues, Continues::ReadAgain { why: Why::TokensOnly });
+            let restored = whole.restore(&mut other, model);
+            if here == saved {
+                let restored = restored.expect("a sequence");
+                assert_eq!(restored.continues, Continues::Equally);
+                run(&mut other, Budget::Step);
+                assert_eq!(tokens(&other, restored.sequence), expected);
+                continue;
+            }
+            let message = restored.expect_err("another type").to_string();
+            let (snapshot, model_name) = (saved.name(), here.name());
+            let named = format!("keys and values in {snapshot}: expected {model_name}, as the model keeps them");
+            assert!(message.contains(&named), "{message}");
+            assert!(half.restore(&mut other, model).is_err(), "half precision of another type is refused, too");
+        }
+    }
+}
+
+#[test]
 fn another_instruction_set_and_other_numerics_are_named() {
-    use loquent::cpu::{Isa, Numerics};
+    use loquent::cpu::Isa;
+    let mut single = world_that_keeps(&demo_q4(), Numerics::Fast, CacheType::F32);
+    let sequence = spawn(&mut single, &[1, 2, 3], 9);
+    advance(&mut single, Budget::Step);
+    let snapshot = Snapshot::take(&mut single, sequence, Contents::AsStored).expect("a snapshot");
+    let mut exact = crate::support::exact_world(&demo_q4());
+    let model = crate::listening::model(&mut exact);
+    let why = Why::OtherNumerics { saved: "fast", here: "exact" };
+    assert_eq!(snapshot.restore(&mut exact, model).expect("a sequence").continues, Continues::Nearly { why });
+
     let mut world = world_of(&demo_q4());
     let sequence = spawn(&mut world, &[1, 2, 3], 9);
     advance(&mut world, Budget::Step);
     let snapshot = Snapshot::take(&mut world, sequence, Contents::AsStored).expect("a snapshot");
-    let continues = |isa, numerics| {
-        let mut world = crate::support::world(&demo_q4(), 1, isa, numerics);
+    let continues = |isa| {
+        let mut world = crate::support::world(&demo_q4(), 1, isa, Numerics::Fast);
         let model = crate::listening::model(&mut world);
         let restored = snapshot.restore(&mut world, model).expect("a sequence");
         run(&mut world, Budget::Step);
         assert_eq!(tokens(&world, restored.sequence).generated.len(), 9);
         restored.continues
     };
-    assert_eq!(continues(Isa::widest(), Numerics::Fast), Continues::Equally);
-    let why = Why::OtherNumerics { saved: "fast", here: "exact" };
-    assert_eq!(continues(Isa::widest(), Numerics::Exact), Continues::Nearly { why });
+    assert_eq!(continues(Isa::widest()), Continues::Equally);
     if Isa::widest() != Isa::SCALAR {
         let why = Why::OtherDevice { saved: Isa::widest().to_string(), here: Isa::SCALAR.to_string() };
-        assert_eq!(continues(Isa::SCALAR, Numerics::Fast), Continues::Nearly { why });
+        assert_eq!(continues(Isa::SCALAR), Continues::Nearly { why });
     }
 }

@@ -24,7 +24,7 @@ pub fn split(bytes: &[u8]) -> (Value, &[u8]) {
 /// A snapshot with this header, whose lengths and checksum are right.
 pub fn resealed(header: &Value, caches: &[u8]) -> Vec<u8> {
     let header = header.to_string();
-    let mut bytes = b"LOQUSNAP\x01\0\0\0".to_vec();
+    let mut bytes = b"LOQUSNAP\x02\0\0\0".to_vec();
     bytes.extend((header.len() as u32).to_le_bytes());
     bytes.extend((caches.len() as u64).to_le_bytes());
     bytes.extend(header.as_bytes());
@@ -121,7 +121,7 @@ proptest! {
     #[test]
     fn any_bytes_are_no_snapshot(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
         prop_assert!(Snapshot::from_bytes(&bytes).is_err());
-        let begun = [b"LOQUSNAP\x01\0\0\0", &bytes[..]].concat();
+        let begun = [b"LOQUSNAP\x02\0\0\0", &bytes[..]].concat();
         prop_assert!(Snapshot::from_bytes(&begun).is_err());
     }
 

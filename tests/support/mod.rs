@@ -7,7 +7,7 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel};
 use loquent::Backend;
 use loquent::convert::{Conversion, ConvertOptions};
-use loquent::cpu::{Cpu, Isa, Numerics};
+use loquent::cpu::{CacheType, Cpu, Isa, Numerics};
 use loquent::prelude::*;
 use loquent::schedule::{BeginStep, EndStep, LayerPass};
 use loquent::world::activations::Logits;
@@ -64,6 +64,15 @@ pub fn demo_in_four_bits() -> (TempDir, PathBuf) {
 pub fn world(checkpoint: &Path, threads: usize, isa: Isa, numerics: Numerics) -> World {
     let mut world = World::new();
     let options = LoadOptions::default().backend(Backend::Cpu).threads(threads).isa(isa).numerics(numerics);
+    load(&mut world, checkpoint, options).expect("a valid checkpoint");
+    make_strict(&mut world);
+    world
+}
+
+/// The same as [`world`] on two threads, with keys and values that are kept so.
+pub fn world_that_keeps(checkpoint: &Path, numerics: Numerics, cache_type: CacheType) -> World {
+    let mut world = World::new();
+    let options = LoadOptions::default().backend(Backend::Cpu).threads(2).numerics(numerics).cache_type(cache_type);
     load(&mut world, checkpoint, options).expect("a valid checkpoint");
     make_strict(&mut world);
     world

@@ -86,13 +86,14 @@ fn file(file: &FileReport) -> Value {
 }
 
 pub(super) fn memory(context: usize, footprint: &Footprint) -> Value {
-    let Footprint { mapped, packed, vectors, kv_cache, delta_state, activations, mtp } = *footprint;
+    let Footprint { mapped, packed, vectors, kv_cache, cache_type, delta_state, activations, mtp } = *footprint;
     json!({
         "context": context,
         "mapped": mapped,
         "packed": packed,
         "vectors": vectors,
         "kv_cache": kv_cache,
+        "cache_type": cache_type.name(),
         "delta_state": delta_state,
         "activations": activations,
         "total": footprint.total(),

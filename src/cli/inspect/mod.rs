@@ -15,6 +15,7 @@ use std::time::Instant;
 use loquent::cpu::{Footprint, Numerics};
 use loquent::inspect::{InspectError, InspectOptions, InspectReport, InspectedTensor, Inspection, Statistics, picture};
 
+use super::cache_type::Kept;
 use super::dtype::Dtype;
 use super::output::PendingFile;
 use super::{hub, interrupt, progress};
@@ -31,6 +32,9 @@ pub(super) struct Args {
     /// Predict it for weights that are stored so, where there is a configuration alone [default: bf16]
     #[arg(long, value_enum)]
     dtype: Option<Dtype>,
+    /// Predict it for keys and values that are kept so [default: as models of these weights keep them]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    cache_type: Option<Kept>,
     /// Say how the weights of each matrix are distributed: whether rows lie about zero, and how far out outliers lie
     #[arg(long)]
     symmetry: bool,
@@ -96,7 +100,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(drawing) = drawing {
         drawing.write(picture(&report, compared.as_ref()).as_bytes())?;
     }
-    let memory = report.footprint(Numerics::Fast, context).map(|footprint| (context, footprint));
+    let memory = report
+        .footprint(Numerics::Fast, args.cache_type.map(Kept::cache_type), context)
+        .map(|footprint| (context, footprint));
     let seconds = begin.elapsed().as_secs_f64();
     let findings = Findings {
         backends: Backends {

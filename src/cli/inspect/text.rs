@@ -131,13 +131,14 @@ fn symmetry(text: &mut Text, findings: &Findings) {
 }
 
 pub(super) fn memory(text: &mut Text, context: usize, footprint: &Footprint) {
-    let Footprint { mapped, packed, vectors, kv_cache, delta_state, activations, mtp } = *footprint;
+    let Footprint { mapped, packed, vectors, kv_cache, cache_type, delta_state, activations, mtp } = *footprint;
+    let keys_and_values = format!("keys and values, {}", cache_type.name());
     text.line(format_args!("\nmemory with a sequence of {context} tokens, MB"));
     for (name, bytes) in [
         ("matrices, mapped from their files", mapped),
         ("matrices, packed", packed),
         ("vectors", vectors),
-        ("keys and values", kv_cache),
+        (&*keys_and_values, kv_cache),
         ("states of the delta nets", delta_state),
         ("activations", activations),
         ("total", footprint.total()),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use loquent::checkpoint::Promotion;
-use loquent::cpu::Numerics;
+use loquent::cpu::{CacheType, Numerics};
 use loquent::perplexity::{Comparison, Estimate, Perplexity};
 use loquent::prelude::*;
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use crate::cli::model;
 pub(super) struct Subject {
     pub(super) name: String,
     pub(super) numerics: Numerics,
+    pub(super) cache_type: CacheType,
     /// What it was computed on, besides the CPU.
     pub(super) adapter: Option<String>,
 }
@@ -23,6 +24,7 @@ impl Subject {
         let perplexity = found.perplexity();
         json!({
             "model": self.name, "numerics": model::numerics_name(self.numerics),
+            "cache_type": self.cache_type.name(),
             "nll": found.nll.value, "nll_standard_error": found.nll.standard_error,
             "perplexity": perplexity.value, "perplexity_standard_error": perplexity.standard_error,
         })

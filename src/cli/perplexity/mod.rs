@@ -11,12 +11,13 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use loquent::checkpoint::Promotion;
-use loquent::cpu::Numerics;
+use loquent::cpu::{CacheType, Numerics};
 use loquent::perplexity::{PerplexityError, PerplexityProgress, Scorer, Windows};
 use loquent::prelude::*;
 
 use measured::{Found, Measured, Subject};
 
+use super::cache_type::Kept;
 use super::prompt::{read_text, token_id, tokenizer};
 use super::{interrupt, model, progress};
 
@@ -45,12 +46,18 @@ pub(super) struct Args {
     /// Keep activations in f32, whatever the weights are stored as
     #[arg(long)]
     exact: bool,
+    /// What keys and values are kept as [default: f16, or f32 where activations are]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    cache_type: Option<Kept>,
     /// Measure how far a second checkpoint's predictions are from the first's
     #[arg(long, value_name = "DIR")]
     compare: Option<PathBuf>,
     /// How the second computes [default: as the first]
     #[arg(long, value_enum, requires = "compare")]
     compare_numerics: Option<Computation>,
+    /// What the second keeps keys and values as [default: as the first was told]
+    #[arg(long, value_enum, value_name = "TYPE", requires = "compare")]
+    compare_cache_type: Option<Kept>,
     /// Fail if perplexity changes by more than this part of itself, up or down
     #[arg(long, value_name = "X", default_value_t = 0.005, requires = "compare", value_parser = threshold)]
     delta_threshold: f64,
@@ -99,7 +106,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Before anything is measured in vain.
     record.map(Promotion::check).transpose()?;
     let numerics = model::numerics(args.exact);
-    let mut first = Model::open(args.model.as_deref(), numerics)?;
+    let mut first = Model::open(args.model.as_deref(), numerics, args.cache_type)?;
     let mut second = match &args.compare {
         None => None,
         Some(directory) => {
@@ -107,7 +114,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 Computation::Fast => Numerics::Fast,
                 Computation::Exact => Numerics::Exact,
             });
-            Some(Model::open(Some(directory), numerics)?)
+            Some(Model::open(Some(directory), numerics, args.compare_cache_type.or(args.cache_type))?)
         }
     };
     let mut text = content.encode(&first)?;
@@ -197,14 +204,19 @@ impl Content {
 struct Model {
     name: String,
     numerics: Numerics,
+    /// What was asked for.
+    kept: Option<Kept>,
+    /// What keys and values are kept as in fact.
+    cache_type: CacheType,
     checkpoint: Checkpoint,
     adapter: Option<String>,
 }
 
 impl Model {
-    fn open(directory: Option<&Path>, numerics: Numerics) -> anyhow::Result<Self> {
+    fn open(directory: Option<&Path>, numerics: Numerics, kept: Option<Kept>) -> anyhow::Result<Self> {
         let name = directory.map_or("demo".to_owned(), |directory| directory.display().to_string());
-        Ok(Self { name, numerics, checkpoint: model::open(directory)?, adapter: None })
+        let (cache_type, checkpoint) = (CacheType::of(numerics), model::open(directory)?);
+        Ok(Self { name, numerics, kept, cache_type, checkpoint, adapter: None })
     }
 
     /// Refuses, before either is loaded, models that predict different tokens.
@@ -222,15 +234,16 @@ impl Model {
 
     fn load(&mut self, backend: &Backend, threads: Option<u16>) -> anyhow::Result<Scorer> {
         let config = self.checkpoint.config.clone();
-        let loaded =
-            model::load_tensors(&config, &mut self.checkpoint, model::options(backend, threads, self.numerics))?;
+        let options = model::options(backend, threads, self.numerics, self.kept);
+        let loaded = model::load_tensors(&config, &mut self.checkpoint, options)?;
         self.checkpoint.warn_of_left_over();
         self.numerics = loaded.numerics();
+        self.cache_type = loaded.cache_type();
         self.adapter = loaded.adapter().map(str::to_owned);
         Ok(Scorer::new(&self.name, model::world(loaded)))
     }
 
     fn subject(self) -> Subject {
-        Subject { name: self.name, numerics: self.numerics, adapter: self.adapter }
+        Subject { name: self.name, numerics: self.numerics, cache_type: self.cache_type, adapter: self.adapter }
     }
 }

@@ -3,18 +3,21 @@
 //! Gimelshein, "Online normalizer calculation for softmax", 2018).
 //!
 //! 1. Positions are cut at multiples of [`KV_BLOCK`] and of [`SEGMENT`], counted from position 0, and queries into tiles.
-//! 2. For each block: `s = (q k) * head_dim^-0.5`, up to the query's own position; the running maximum `m` grows to
-//!    `m'`; the running sum and output shrink by `exp(m - m')`; `p = exp(s - m')` is added to the sum and `p v` to the
-//!    output, position by position.
-//! 3. Segments begin with empty sums, so that several threads may share a long context. Their sums and outputs are
+//! 2. For each block: keys and values in half precision are widened, once for all rows of a tile; what follows is the same
+//!    to the last bit as over numbers in single precision that are those halves.
+//! 3. `s = (q k) * head_dim^-0.5`, up to the query's own position, where the products of even and of odd elements are summed
+//!    apart, in order; the running maximum `m` grows to `m'`; the running sum and output shrink by `exp(m - m')`;
+//!    `p = exp(s - m')` is added to the sum and `p v` to the output, position by position.
+//! 4. Segments begin with empty sums, so that several threads may share a long context. Their sums and outputs are
 //!    shrunk to a common maximum and added, in order.
-//! 4. `out = output / sum`.
+//! 5. `out = output / sum`.
 //!
 //! Blocks and segments do not move with the call, and each row ends at its own position: its bits depend on nothing
 //! else. Every key and value is read once for all query heads that share it, and once per tile.
 
 mod call;
 mod fold;
+mod keys;
 mod panel;
 mod sweep;
 #[cfg(test)]
@@ -61,8 +64,8 @@ pub fn attend(
         panic!("{} blocks for {positions} positions", blocks.len());
     };
     let products = rows * (first_position + positions + 1) * shape.width();
-    let cached = 2 * shape.kv_heads * positions * shape.head_dim;
-    tally::add((2 * queries.len() + cached) * size_of::<f32>(), 2 * products);
+    let cached = blocks.iter().map(|block| block.size()).sum::<usize>();
+    tally::add(size_of_val(queries) + size_of_val(out) + cached, 2 * products);
     let call = Call {
         isa,
         shape,

@@ -15,6 +15,7 @@ mod embed;
 mod exp;
 mod experts;
 mod gated_norm;
+mod halves;
 mod isa;
 mod kv_block;
 mod log_sum_exp;
@@ -40,8 +41,9 @@ pub use delta_rule::{DELTA_CHUNK, DeltaChunk, DeltaInputs, DeltaMemory, DeltaSha
 pub use embed::embed;
 pub use experts::{Mixed, Pick, Shared, add_experts, gather_rows, pick_experts};
 pub use gated_norm::gated_norm;
+pub use halves::round_to_half;
 pub use isa::Isa;
-pub use kv_block::{KV_BLOCK, KvBlock};
+pub use kv_block::{CacheType, KV_BLOCK, KvBlock, KvElements};
 pub use log_sum_exp::{LogSumExp, kl_divergence, log_sum_exp};
 pub use matmul::{Product, WeightSlice, Weights, matmul, matmul_each};
 pub use matmul_packed::{PANEL_ROWS, PackedFormat, Panels, pack};

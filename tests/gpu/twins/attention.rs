@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use loquent::checkpoint::{AttentionConfig, RopeConfig};
 use loquent::cpu::kernels::{self, AttendShape, RopeTable};
-use loquent::cpu::{Isa, KvBlock};
+use loquent::cpu::{CacheType, Isa, KvBlock};
 use loquent::gpu::GpuContext;
 use loquent::gpu::plan::{parts_of, stride};
 use loquent::gpu::variant::Variant;
@@ -130,7 +130,7 @@ impl Batch {
             let taken: Vec<u32> = (0..total.div_ceil(BLOCK))
                 .map(|index| if index % 2 == 0 { free.pop() } else { Some(free.remove(0)) }.expect("enough"))
                 .collect();
-            let mut cached = vec![KvBlock::new(kv_heads, head_dim); taken.len()];
+            let mut cached = vec![KvBlock::new(CacheType::F32, kv_heads, head_dim); taken.len()];
             // What came before is keys that are done.
             let (keys, values) = (noise(seed ^ 3, total * kv_width), noise(seed ^ 4, total * kv_width));
             let positions: Vec<u32> = (sequence.before as u32..total as u32).collect();

@@ -3,16 +3,18 @@
 use std::ops::Range;
 
 use super::call::{AttendShape, BLOCK, Call, Running, SEGMENT, Scores, Tile};
+use super::keys::{prefetch, products};
 use super::panel::Panel;
 use crate::cpu::kernels::exp::exp;
-use crate::cpu::kernels::simd::{LANES, Line, Simd, flat_mut, per_isa};
+use crate::cpu::kernels::kv_block::KvSlice;
+use crate::cpu::kernels::simd::{LANES, Line, Simd, flat, flat_mut, per_isa};
 
-/// The rows, and the positions, of which all products are summed at once.
+/// The rows that values are added to at once.
 const SIDE: usize = 4;
 
 /// The lines of scratch memory that [`sweep`] takes.
 pub(super) fn scratch_lines(shape: AttendShape, rows: usize) -> usize {
-    rows * (shape.lines() + BLOCK / LANES) + rows.div_ceil(LANES)
+    rows * (shape.lines() + BLOCK / LANES) + rows.div_ceil(LANES) + shape.head_dim * BLOCK / LANES
 }
 
 per_isa! {
@@ -23,122 +25,144 @@ per_isa! {
         running.max.fill(f32::NEG_INFINITY);
         running.sum.fill(0.0);
         running.out.fill(Line::ZERO);
-        let group = call.shape.group();
+        let scratch = &mut Scratch::over(scratch, call.shape, call.rows(tile));
         let end = (segment * SEGMENT + SEGMENT).min(call.position(tile.queries.end));
         for start in (segment * SEGMENT..end).step_by(BLOCK) {
-            let mut block = Block { call, tile, start, running: &mut *running, scratch: &mut *scratch };
-            // The first queries may end within the block, each at its own position; the others see all of it.
-            let whole = (start + BLOCK - 1).saturating_sub(call.first_position);
-            let whole = whole.clamp(tile.queries.start, tile.queries.end);
-            for query in tile.queries.start..whole {
-                let row = (query - tile.queries.start) * group;
-                let seen = (call.position(query) + 1).saturating_sub(start);
-                block.run(simd, row..row + group, seen);
-            }
-            let row = (whole - tile.queries.start) * group;
-            block.run(simd, row..call.rows(tile), BLOCK);
+            Block { call, tile, start }.run(simd, running, scratch);
         }
     }
 }
 
-/// The positions `start` and after, for all rows of a tile.
-struct Block<'a, 'b> {
+/// The positions `start` and after, for the rows of a tile that see any of them.
+struct Block<'a> {
     call: &'a Call<'a>,
     tile: &'a Tile,
     start: usize,
-    running: &'a mut Running<'b>,
-    scratch: &'a mut [Line],
 }
 
-impl Block<'_, '_> {
-    /// Adds the first `seen` positions of the block to some rows.
+impl Block<'_> {
+    /// Adds the block to the rows.
     #[inline(always)]
-    fn run<S: Simd>(&mut self, simd: S, rows: Range<usize>, seen: usize) {
-        if rows.is_empty() || seen == 0 {
-            return;
-        }
-        for row in rows.clone().step_by(SIDE) {
-            self.score(simd, &rows, row, seen);
-        }
-        let scratch = Scratch::over(self.scratch, self.call.shape, self.running.max.len());
-        if rows.start == 0
-            && let Some(next) = self.call.blocks.get(self.start / BLOCK + 1)
-        {
-            prefetch(simd, next.keys(self.tile.kv_head), BLOCK * self.call.shape.head_dim);
-        }
+    fn run<S: Simd>(&self, simd: S, running: &mut Running<'_>, scratch: &mut Scratch<'_>) {
+        let Self { call, tile, start } = *self;
+        let (n, group) = (call.shape.head_dim, call.shape.group());
+        let Scratch { queries, scores, factors, wide } = scratch;
+        let block = call.blocks[start / BLOCK];
+        let (keys, values) = (block.keys(tile.kv_head), block.values(tile.kv_head));
+        let next = call.blocks.get(start / BLOCK + 1).map_or(&[][..], |next| next.keys(tile.kv_head).bytes());
+        // The first queries may end within the block, each at its own position; those before see nothing of it, and those
+        // after all of it.
+        let query_at = |position: usize| {
+            let query = position.saturating_sub(call.first_position);
+            query.clamp(tile.queries.start, tile.queries.end)
+        };
+        let (first, whole) = (query_at(start), query_at(start + BLOCK - 1));
+        let seen = |query: usize| (call.position(query) + 1 - start).min(BLOCK);
+        let row_of = |query: usize| (query - tile.queries.start) * group;
+        let rows = row_of(first)..call.rows(tile);
+
+        // One after the other, keys and values would each wait for memory, and the other way round.
+        score(simd, widened(simd, keys, wide), queries, n, rows.clone(), values.bytes(), scores);
         for row in rows.clone() {
-            let (max, sum) = (&mut self.running.max[row], &mut self.running.sum[row]);
-            scratch.factors[row] = soften(simd, &mut scratch.scores[row], seen, self.call.scale, max, sum);
+            let (max, sum) = (&mut running.max[row], &mut running.sum[row]);
+            let seen = seen(tile.queries.start + row / group);
+            factors[row] = soften(simd, &mut scores[row], seen, call.scale, max, sum);
         }
+        let values = &widened(simd, values, wide)[..seen(tile.queries.end - 1) * n];
+        let mut sums = Sums { scores, factors, lines: call.shape.lines(), head_dim: n, out: running.out };
+        for query in first..whole {
+            sums.add(simd, row_of(query)..row_of(query + 1), &values[..seen(query) * n], &[]);
+        }
+        sums.add(simd, row_of(whole)..rows.end, values, next);
+    }
+}
+
+/// Numbers in single precision: themselves, or in `wide`.
+#[inline(always)]
+fn widened<'a, S: Simd>(simd: S, numbers: KvSlice<'a>, wide: &'a mut [Line]) -> &'a [f32] {
+    match numbers {
+        KvSlice::F32(numbers) => numbers,
+        KvSlice::F16(numbers) => {
+            for (wide, numbers) in wide.iter_mut().zip(numbers.as_chunks().0) {
+                simd.store(simd.load_f16(numbers), &mut wide.0);
+            }
+            flat(wide)
+        }
+    }
+}
+
+/// The products of some rows of `queries` with `keys`. Brings `ahead` near meanwhile.
+#[inline(always)]
+fn score<S: Simd>(
+    simd: S,
+    keys: &[f32],
+    queries: &[Line],
+    head_dim: usize,
+    rows: Range<usize>,
+    ahead: &[u8],
+    scores: &mut [Scores],
+) {
+    let lines = head_dim.div_ceil(LANES);
+    let query = |row: usize| &flat(&queries[row * lines..][..lines])[..head_dim];
+    let mut row = rows.start;
+    let mut ahead = Some(ahead);
+    while S::WIDE && row + 4 <= rows.end {
+        let queries = [query(row), query(row + 1), query(row + 2), query(row + 3)];
+        products::<S, 4, 2>(simd, queries, keys, ahead.take().unwrap_or_default(), &mut scores[row..]);
+        row += 4;
+    }
+    while row + 2 <= rows.end {
+        let queries = [query(row), query(row + 1)];
+        products::<S, 2, 1>(simd, queries, keys, ahead.take().unwrap_or_default(), &mut scores[row..]);
+        row += 2;
+    }
+    if row < rows.end {
+        products::<S, 1, 1>(simd, [query(row)], keys, ahead.take().unwrap_or_default(), &mut scores[row..]);
+    }
+}
+
+/// The outputs of the rows of a tile, and by what they grow.
+struct Sums<'a> {
+    scores: &'a [Scores],
+    factors: &'a [f32],
+    /// Of a row.
+    lines: usize,
+    head_dim: usize,
+    /// `[rows, lines]`
+    out: &'a mut [Line],
+}
+
+impl Sums<'_> {
+    /// Shrinks the outputs of `rows` and adds `values` to them. Brings `ahead` near meanwhile.
+    #[inline(always)]
+    fn add<S: Simd>(&mut self, simd: S, rows: Range<usize>, values: &[f32], ahead: &[u8]) {
         let mut row = rows.start;
+        let mut ahead = Some(ahead);
         while row + SIDE <= rows.end {
-            self.accumulate::<S, SIDE>(simd, row, seen);
+            self.add_to::<S, SIDE>(simd, row, values, ahead.take().unwrap_or_default());
             row += SIDE;
         }
         while row < rows.end {
-            self.accumulate::<S, 1>(simd, row, seen);
+            self.add_to::<S, 1>(simd, row, values, ahead.take().unwrap_or_default());
             row += 1;
         }
     }
 
-    /// The scores of rows `row` and after, four of them, at the first `seen` positions. Beyond the ends, the last row
-    /// and the last position are repeated.
     #[inline(always)]
-    fn score<S: Simd>(&mut self, simd: S, rows: &Range<usize>, row: usize, seen: usize) {
-        let (n, lines) = (self.call.shape.head_dim, self.call.shape.lines());
-        let scratch = Scratch::over(self.scratch, self.call.shape, self.running.max.len());
-        let mut queries: [&[Line]; SIDE] = [&[]; SIDE];
-        for (i, query) in queries.iter_mut().enumerate() {
-            *query = &scratch.queries[(row + i).min(rows.end - 1) * lines..][..lines];
-        }
-        let block = self.call.blocks[self.start / BLOCK];
-        let (block, values) = (&block.keys(self.tile.kv_head)[..seen * n], block.values(self.tile.kv_head));
-        for position in (0..seen).step_by(SIDE) {
-            if row == 0 {
-                // One after the other, keys and values would each wait for memory, and the other way round.
-                prefetch(simd, &values[position * n..], SIDE * n);
-            }
-            let mut keys: [&[f32]; SIDE] = [&[]; SIDE];
-            for (i, key) in keys.iter_mut().enumerate() {
-                *key = &block[(position + i).min(seen - 1) * n..][..n];
-            }
-            let products = if S::WIDE {
-                square(dots(simd, queries, keys))
-            } else {
-                let mut products = [[simd.splat(0.0); SIDE]; SIDE];
-                for (products, query) in products.iter_mut().zip(queries) {
-                    [*products] = dots(simd, [query], keys);
-                }
-                square(products)
-            };
-            let mut sums = [0.0; LANES];
-            simd.store(simd.sums(products), &mut sums);
-            for (i, sums) in sums.as_chunks::<SIDE>().0.iter().enumerate() {
-                if row + i < rows.end {
-                    scratch.scores[row + i].as_chunks_mut::<SIDE>().0[position / SIDE] = *sums;
-                }
-            }
-        }
-    }
-
-    /// Shrinks the output of `R` rows from `row` and adds the values of the first `seen` positions.
-    #[inline(always)]
-    fn accumulate<S: Simd, const R: usize>(&mut self, simd: S, row: usize, seen: usize) {
-        let n = self.call.shape.head_dim;
-        let lines = self.call.shape.lines();
-        let values = &self.call.blocks[self.start / BLOCK].values(self.tile.kv_head)[..seen * n];
-        let scratch = Scratch::over(self.scratch, self.call.shape, self.running.max.len());
-        let (scores, factors) = (&scratch.scores[row..row + R], &scratch.factors[row..row + R]);
-        let panel = Panel { values, head_dim: n, scores, factors };
-        let out = &mut self.running.out[row * lines..(row + R) * lines];
+    fn add_to<S: Simd, const R: usize>(&mut self, simd: S, row: usize, values: &[f32], ahead: &[u8]) {
+        let Self { lines, head_dim, .. } = *self;
+        let (scores, factors) = (&self.scores[row..row + R], &self.factors[row..row + R]);
+        let panel = Panel { values, head_dim, scores, factors };
+        let out = &mut self.out[row * lines..(row + R) * lines];
+        let step = ahead.len() / lines;
         let mut line = 0;
-        if S::WIDE {
-            while (line + 4) * LANES <= n {
-                panel.add::<S, R, 4>(simd, out, line);
-                line += 4;
-            }
+        while S::WIDE && (line + 4) * LANES <= head_dim {
+            prefetch(simd, ahead, line * step, 4 * step);
+            panel.add::<S, R, 4>(simd, out, line);
+            line += 4;
         }
         while line < lines {
+            prefetch(simd, ahead, line * step, step);
             panel.add::<S, R, 1>(simd, out, line);
             line += 1;
         }
@@ -152,14 +176,17 @@ struct Scratch<'a> {
     scores: &'a mut [Scores],
     /// By what the outputs shrink in this block: `[rows]`.
     factors: &'a mut [f32],
+    /// Keys, or values, of a block in single precision, if they are not already.
+    wide: &'a mut [Line],
 }
 
 impl<'a> Scratch<'a> {
     #[inline(always)]
     fn over(lines: &'a mut [Line], shape: AttendShape, rows: usize) -> Self {
         let (queries, rest) = lines.split_at_mut(rows * shape.lines());
-        let (scores, factors) = rest.split_at_mut(rows * BLOCK / LANES);
-        Self { queries, scores: flat_mut(scores).as_chunks_mut().0, factors: flat_mut(factors) }
+        let (scores, rest) = rest.split_at_mut(rows * BLOCK / LANES);
+        let (factors, wide) = rest.split_at_mut(rows.div_ceil(LANES));
+        Self { queries, scores: flat_mut(scores).as_chunks_mut().0, factors: flat_mut(factors), wide }
     }
 }
 
@@ -174,47 +201,6 @@ pub(super) fn pack_queries(call: &Call<'_>, tile: &Tile, scratch: &mut [Line]) {
             to[n..].fill(0.0);
         }
     }
-}
-
-/// Asks for the first `count` numbers of `from`, or for as many as there are.
-#[inline(always)]
-fn prefetch<S: Simd>(simd: S, from: &[f32], count: usize) {
-    for line in from[..count.min(from.len())].chunks(LANES) {
-        simd.prefetch(line.as_ptr());
-    }
-}
-
-/// The lane-wise sums of products of each of `R` rows with each of four keys.
-#[inline(always)]
-fn dots<S: Simd, const R: usize>(simd: S, queries: [&[Line]; R], keys: [&[f32]; SIDE]) -> [[S::V; SIDE]; R] {
-    let mut sums = [[simd.splat(0.0); SIDE]; R];
-    let full = keys[0].len() / LANES;
-    // Cut to one length, so that one comparison in the loop stands for all bounds.
-    let vectors = keys.map(|key| &key.as_chunks::<LANES>().0[..full]);
-    let whole = queries.map(|query| &query[..full]);
-    for line in 0..full {
-        for (sums, query) in sums.iter_mut().zip(whole) {
-            let query = simd.load(&query[line].0);
-            for (sum, key) in sums.iter_mut().zip(vectors) {
-                *sum = simd.fma(query, simd.load(&key[line]), *sum);
-            }
-        }
-    }
-    if full < queries[0].len() {
-        for (sums, query) in sums.iter_mut().zip(queries) {
-            let query = simd.load(&query[full].0);
-            for (sum, key) in sums.iter_mut().zip(keys) {
-                *sum = simd.fma(query, simd.load_part(&key[full * LANES..]), *sum);
-            }
-        }
-    }
-    sums
-}
-
-/// The four times four vectors in one array.
-#[inline(always)]
-fn square<V: Copy>(rows: [[V; SIDE]; SIDE]) -> [V; LANES] {
-    std::array::from_fn(|i| rows[i / SIDE][i % SIDE])
 }
 
 /// Makes the `seen` products of one row their share of the softmax, and adds them to the running sum. Returns by

@@ -1,8 +1,11 @@
 //! Attention against its definition, and its bits against each other.
 
+use half::f16;
 use proptest::prelude::*;
 
 use super::*;
+use crate::cpu::kernels::halves::round_to_half;
+use crate::cpu::kernels::kv_block::CacheType;
 use crate::cpu::kernels::testing::{assert_close, assert_same_bits, noise, on_threads};
 
 struct Case {
@@ -28,12 +31,12 @@ impl Case {
     }
 
     /// The cache, with what must not be read in the places after the last position.
-    fn blocks(&self) -> Vec<Arc<KvBlock>> {
+    fn blocks(&self, cache_type: CacheType) -> Vec<Arc<KvBlock>> {
         let width = self.shape.kv_heads * self.shape.head_dim;
         let poison = vec![f32::NAN; width];
         let parts = self.keys.chunks(KV_BLOCK * width).zip(self.values.chunks(KV_BLOCK * width));
         let block = |(keys, values): (&[f32], &[f32])| {
-            let mut block = KvBlock::new(self.shape.kv_heads, self.shape.head_dim);
+            let mut block = KvBlock::new(cache_type, self.shape.kv_heads, self.shape.head_dim);
             let rows = keys.chunks(width).zip(values.chunks(width)).chain(std::iter::repeat((&*poison, &*poison)));
             rows.take(KV_BLOCK).enumerate().for_each(|(place, (keys, values))| block.write(place, keys, values));
             Arc::new(block)
@@ -41,16 +44,30 @@ impl Case {
         parts.map(block).collect()
     }
 
-    /// The outputs of calls of `part` rows.
+    /// The outputs of calls of `part` rows over a cache in single precision.
     fn run(&self, isa: Isa, part: usize) -> Vec<f32> {
-        let blocks = self.blocks();
+        self.run_over(&self.blocks(CacheType::F32), isa, part)
+    }
+
+    fn run_over(&self, blocks: &[Arc<KvBlock>], isa: Isa, part: usize) -> Vec<f32> {
         let mut out = vec![0.0; self.queries.len()];
         let part_len = part * self.shape.heads * self.shape.head_dim;
         for (i, out) in out.chunks_mut(part_len).enumerate() {
             let queries = &self.queries[i * part_len..][..out.len()];
-            attend(isa, self.shape, queries, &blocks, self.first + i * part, out);
+            attend(isa, self.shape, queries, blocks, self.first + i * part, out);
         }
         out
+    }
+
+    /// The same, with the keys and values that half precision has for these.
+    fn rounded(&self) -> Self {
+        let rounded = |numbers: &[f32]| {
+            let mut halves = vec![f16::ZERO; numbers.len()];
+            round_to_half(numbers, &mut halves);
+            halves.iter().map(|half| half.to_f32()).collect()
+        };
+        let (keys, values) = (rounded(&self.keys), rounded(&self.values));
+        Self { queries: self.queries.clone(), keys, values, ..*self }
     }
 
     fn of_head<'a>(&self, cache: &'a [f32], kv_head: usize) -> impl Iterator<Item = &'a [f32]> + use<'a> {
@@ -106,6 +123,21 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn half_precision_is_single_precision_over_rounded_keys_and_values(
+        shape in shapes(), first in 0..80_usize, rows in 0..24_usize, part in 1..8_usize, seed in 0..1_u64 << 60
+    ) {
+        let case = Case::new(shape, first, rows, seed);
+        let out = case.rounded().run(Isa::SCALAR, 24);
+        let halves = case.blocks(CacheType::F16);
+        for isa in Isa::available() {
+            assert_same_bits(&case.run_over(&halves, isa, part), &out);
+        }
+    }
+}
+
 #[test]
 fn threads_and_splits_change_nothing_over_several_segments() {
     let shape = AttendShape { heads: 4, kv_heads: 2, head_dim: 24 };
@@ -113,8 +145,11 @@ fn threads_and_splits_change_nothing_over_several_segments() {
         let case = Case::new(shape, first, rows, 5);
         let out = on_threads(1, || case.run(Isa::widest(), rows));
         assert_close(&out, &case.naive(), 4e-6);
+        let halves = case.blocks(CacheType::F16);
+        let of_halves = case.rounded().run(Isa::widest(), rows);
         for part in [rows, 7, 1] {
             assert_same_bits(&on_threads(3, || case.run(Isa::widest(), part)), &out);
+            assert_same_bits(&on_threads(3, || case.run_over(&halves, Isa::widest(), part)), &of_halves);
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::world::control::{ForkOf, Paused};
 use crate::world::cursor::{Cursor, Cut, HeadPiece};
 use crate::world::draft::SitsOut;
 use crate::world::layer::{ActiveLayer, layers_of};
-use crate::world::model::{ActiveModel, Unavailable};
+use crate::world::model::{ActiveModel, HeadRows, Unavailable};
 use crate::world::sequence::{Finished, Queued, Running, Waits};
 use crate::world::tokens::Tokens;
 
@@ -128,11 +128,13 @@ struct Active {
 }
 
 fn active_model(world: &mut World) -> Option<Active> {
-    let mut models = world.query_filtered::<(Entity, &ModelConfig), (With<ActiveModel>, With<Children>)>();
-    let (model, config) = models.single(world).ok()?;
+    type Computes<'w> = (Entity, &'w ModelConfig, Option<&'w HeadRows>);
+    let mut models = world.query_filtered::<Computes, (With<ActiveModel>, With<Children>)>();
+    let (model, config, head) = models.single(world).ok()?;
+    let vocab_size = head.map_or(config.vocab_size, |head| head.0);
     let layers = layers_of(world, model).into_iter();
     let layers = layers.zip(&config.layer_types).map(|(layer, &mixes)| (layer, Piece::Layer(model, mixes)));
-    Some(Active { model, layers: layers.collect(), vocab_size: config.vocab_size })
+    Some(Active { model, layers: layers.collect(), vocab_size })
 }
 
 impl Active {

@@ -4,7 +4,7 @@ use bevy_ecs::prelude::*;
 
 use crate::world::cache::Caches;
 use crate::world::conversation::Conversation;
-use crate::world::draft::DraftsFor;
+use crate::world::draft::{Draft, DraftsFor};
 use crate::world::heard::{SequenceFinished, Spoken};
 use crate::world::sequence::{Admitted, FinishReason, Finished, Queued, Running, Waits};
 use crate::world::tokens::Tokens;
@@ -36,9 +36,12 @@ pub(crate) fn read_again_later(commands: &mut Commands, sequence: Entity) {
 
 /// Ends a sequence for `reason`: what was held back is certain now, and what it has said is its answer.
 pub(super) fn finish(mut sequence: EntityWorldMut<'_>, reason: FinishReason) {
-    if sequence.contains::<DraftsFor>() {
+    if let Some(&DraftsFor { sequence: follows, .. }) = sequence.get() {
         // Nobody has asked for it, and the one that it follows goes on alone.
-        tracing::debug!("no more guesses from {}: {reason:?}", sequence.id());
+        tracing::warn!("{follows} goes on without guesses: {reason:?}");
+        sequence.world_scope(|world| {
+            world.get_entity_mut(follows).into_iter().for_each(|mut follows| _ = follows.remove::<Draft>());
+        });
         return sequence.despawn();
     }
     let entity = sequence.id();

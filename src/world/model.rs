@@ -55,6 +55,11 @@ pub enum ModelState {
     Failed(String),
 }
 
+/// On a model of whose vocabulary the first so many tokens alone get logits.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+#[component(immutable)]
+pub struct HeadRows(pub usize);
+
 /// The model of the step in hand, if it has the components `D`.
 pub type OnModel<'w, 's, D> = Single<'w, 's, D, With<ActiveModel>>;
 

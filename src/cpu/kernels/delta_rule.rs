@@ -37,6 +37,7 @@ use self::scalars::Scalars;
 pub use self::shape::{DELTA_CHUNK, DeltaChunk, DeltaInputs, DeltaMemory, DeltaShape};
 use self::weights::Weights;
 use super::isa::Isa;
+use super::pool;
 use super::simd::{LANES, Line, per_isa};
 use super::split::{self, Disjoint, with_scratch};
 use crate::tally;
@@ -72,7 +73,7 @@ pub fn delta_rule(isa: Isa, shape: DeltaShape, inputs: &DeltaInputs<'_>, memory:
         let per_head = shape.value_head_dim.div_ceil(BLOCK_LINES * LANES);
         let blocks = shape.group() * per_head;
         // As few tasks as keep all threads busy: those of a key head repeat what its blocks have in common.
-        let parts = (2 * rayon::current_num_threads()).div_ceil(shape.key_heads).min(blocks);
+        let parts = (2 * pool::threads()).div_ceil(shape.key_heads).min(blocks);
         let run = |index: usize| {
             let (head, part) = (index / parts, index % parts);
             let blocks = part * blocks / parts..(part + 1) * blocks / parts;

@@ -23,15 +23,6 @@ pub fn add(bytes: usize, operations: usize) {
     });
 }
 
-/// What `work` adds on this thread, which is taken out again: for whoever counts for another thread.
-pub(crate) fn of<R>(work: impl FnOnce() -> R) -> (R, Tally) {
-    let before = read();
-    let result = work();
-    let after = TALLY.replace(before);
-    let added = Tally { bytes: after.bytes - before.bytes, operations: after.operations - before.operations };
-    (result, added)
-}
-
 thread_local! {
     static SYSTEM: Cell<Option<usize>> = const { Cell::new(None) };
 }

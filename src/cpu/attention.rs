@@ -2,9 +2,10 @@
 //! values → q/k norm where there is one, and rotary positions → attention over each sequence's cache → gate → added to
 //! `Residual` [rows, hidden].
 
+use bevy_ecs::entity_disabling::Disabled;
 use bevy_ecs::prelude::*;
+use bevy_ecs::query::Allow;
 
-use super::along::CachesOf;
 use super::kernels::{
     self, AttendShape, CacheType, Isa, Product, add_assign, attend, matmul, rms_norm, rms_norm_in_place, rope,
     sigmoid_gate,
@@ -14,8 +15,8 @@ use super::{Cpu, Workers};
 use crate::checkpoint::{AttentionConfig, ModelConfig};
 use crate::world::activations::{Normed, Residual, Rows};
 use crate::world::attention::Attention;
-use crate::world::batch::Batch;
-use crate::world::cache::KvCache;
+use crate::world::batch::{Batch, Span};
+use crate::world::cache::{Caches, KvCache};
 use crate::world::layer::{LayerIndex, OnLayer};
 use crate::world::model::OnModel;
 
@@ -45,7 +46,8 @@ pub fn mix_with_attention(
     angles: Res<RopeAngles>,
     normed: Res<Normed<Cpu>>,
     mut residual: ResMut<Residual<Cpu>>,
-    mut caches: CachesOf<KvCache<Cpu>>,
+    sequences: Query<&Caches, Allow<Disabled>>,
+    mut caches: Query<&mut KvCache<Cpu>, Allow<Disabled>>,
     mut scratch: Local<Scratch>,
 ) {
     let ((config, &cache_type), (index, weights)) = (*model, *layer);
@@ -54,15 +56,14 @@ pub fn mix_with_attention(
         scratch.project(isa, weights, attention, &normed.0);
         scratch.rotate(isa, weights, attention, config.rms_norm_eps, &angles.0);
     });
-    let Scratch { q_and_gate, q, k, v, read, out } = scratch;
-    let shape =
-        AttendShape { heads: attention.num_heads, kv_heads: attention.num_kv_heads, head_dim: attention.head_dim };
-    caches.along(index, &workers, &batch, [read], |isa, span, cache, [read]| {
-        // Its own rows read their keys and values from the cache, too, so that a chunk's bits are those of its rows one by one.
-        cache.append(cache_type, attention, k.slice(span.rows.clone()), v.slice(span.rows.clone()));
-        let first = cache.positions() - span.rows.len();
-        attend(isa, shape, q.slice(span.rows.clone()), cache.blocks(), first, read);
-    });
+    for span in &batch.spans {
+        let cache = sequences.get(span.sequence).ok().and_then(|caches| caches.of_layer(index.0));
+        // A sequence despawned in the middle of a step leaves its rows behind; nobody will read them.
+        let Some(mut cache) = cache.and_then(|cache| caches.get_mut(cache).ok()) else { continue };
+        scratch.append(span, cache_type, attention, &mut cache);
+        workers.run(|isa| scratch.attend(isa, span, attention, &cache));
+    }
+    let Scratch { read, q_and_gate, out, .. } = scratch;
     workers.run(|isa| {
         if attention.output_gate {
             let gates = q_and_gate.values().get(attention.head_dim..).unwrap_or_default();
@@ -123,5 +124,20 @@ impl Scratch {
         }
         rope(isa, self.q.values_mut(), num_heads, head_dim, angles);
         rope(isa, self.k.values_mut(), num_kv_heads, head_dim, angles);
+    }
+
+    /// Appends the span's keys and values to its sequence's cache. Its own rows will read them from there, too, so that a
+    /// chunk's bits are those of its rows one by one.
+    fn append(&self, span: &Span, cache_type: CacheType, attention: &AttentionConfig, cache: &mut KvCache<Cpu>) {
+        cache.append(cache_type, attention, self.k.slice(span.rows.clone()), self.v.slice(span.rows.clone()));
+    }
+
+    /// Reads the cache, up to each row's own position.
+    fn attend(&mut self, isa: Isa, span: &Span, attention: &AttentionConfig, cache: &KvCache<Cpu>) {
+        let shape =
+            AttendShape { heads: attention.num_heads, kv_heads: attention.num_kv_heads, head_dim: attention.head_dim };
+        let first = cache.positions() - span.rows.len();
+        let read = self.read.slice_mut(span.rows.clone());
+        attend(isa, shape, self.q.slice(span.rows.clone()), cache.blocks(), first, read);
     }
 }

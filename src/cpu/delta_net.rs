@@ -4,9 +4,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use bevy_ecs::entity_disabling::Disabled;
 use bevy_ecs::prelude::*;
+use bevy_ecs::query::Allow;
 
-use super::along::CachesOf;
 use super::cache::delta_shape;
 use super::kernels::{
     DELTA_CHUNK, DeltaChunk, DeltaInputs, DeltaMemory, Isa, Product, add_assign, causal_conv, delta_rule, gated_norm,
@@ -16,7 +17,7 @@ use super::{Cpu, Workers};
 use crate::checkpoint::{DeltaNetConfig, ModelConfig};
 use crate::world::activations::{Normed, Residual, Rows};
 use crate::world::batch::Batch;
-use crate::world::cache::DeltaState;
+use crate::world::cache::{Caches, DeltaState};
 use crate::world::delta_net::DeltaNet;
 use crate::world::layer::{LayerIndex, OnLayer};
 use crate::world::model::OnModel;
@@ -48,17 +49,20 @@ pub fn mix_with_delta_net(
     batch: Res<Batch>,
     normed: Res<Normed<Cpu>>,
     mut residual: ResMut<Residual<Cpu>>,
-    mut caches: CachesOf<DeltaState<Cpu>>,
+    sequences: Query<&Caches, Allow<Disabled>>,
+    mut states: Query<&mut DeltaState<Cpu>, Allow<Disabled>>,
     mut scratch: Local<Scratch>,
 ) {
     let (index, net) = *layer;
     let scratch = &mut *scratch;
     workers.run(|isa| scratch.project(isa, net, &normed.0));
-    let Scratch { qkv, mixed, a, b, read, z, out } = scratch;
-    caches.along(index, &workers, &batch, [mixed, read], |isa, span, state, [mixed, read]| {
-        let projected = Projected { qkv, a, b, rows: span.rows.clone() };
-        projected.recall(isa, net, config.linear_attention(), state, mixed, read);
-    });
+    for span in &batch.spans {
+        let cache = sequences.get(span.sequence).ok().and_then(|caches| caches.of_layer(index.0));
+        // A sequence despawned in the middle of a step leaves its rows behind; nobody will read them.
+        let Some(mut state) = cache.and_then(|cache| states.get_mut(cache).ok()) else { continue };
+        workers.run(|isa| scratch.recall(isa, net, config.linear_attention(), span.rows.clone(), &mut state));
+    }
+    let Scratch { read, z, out, .. } = scratch;
     workers.run(|isa| {
         gated_norm(isa, read.values_mut(), z.values(), &net.norm, config.rms_norm_eps);
         matmul(isa, read.values(), read.width(), [Product::new(net.out_proj.weights(), out)]);
@@ -85,34 +89,22 @@ impl Scratch {
         ];
         matmul(isa, normed.values(), normed.width(), products);
     }
-}
 
-/// What was projected for the rows of one sequence.
-struct Projected<'a> {
-    qkv: &'a Rows,
-    a: &'a Rows,
-    b: &'a Rows,
-    rows: Range<usize>,
-}
-
-impl Projected<'_> {
-    /// The part that runs along one sequence, row after row: fills its rows after the convolution, and those of what the state
-    /// answers.
+    /// The part that runs along one sequence, row after row.
     fn recall(
-        &self,
+        &mut self,
         isa: Isa,
         net: &DeltaNet<Cpu>,
         config: &DeltaNetConfig,
+        rows: Range<usize>,
         state: &mut DeltaState<Cpu>,
-        mixed: &mut [f32],
-        read: &mut [f32],
     ) {
-        let rows = self.rows.clone();
         let (channels, shape, since) = (self.qkv.width(), delta_shape(config), state.since());
         let inputs = Arc::make_mut(&mut state.inputs);
+        let mixed = self.mixed.slice_mut(rows.clone());
         causal_conv(isa, channels, &net.conv1d, since, inputs, self.qkv.slice(rows.clone()), mixed);
         let inputs = DeltaInputs {
-            qkv: mixed,
+            qkv: self.mixed.slice(rows.clone()),
             a: self.a.slice(rows.clone()),
             b: self.b.slice(rows.clone()),
             decay_rate: &net.a_log,
@@ -127,7 +119,7 @@ impl Projected<'_> {
                 DeltaChunk::Advanced(&mut Arc::make_mut(&mut state.state)[..])
             },
         };
-        delta_rule(isa, shape, &inputs, memory, read);
+        delta_rule(isa, shape, &inputs, memory, self.read.slice_mut(rows.clone()));
         state.advance(rows.len());
     }
 }
@@ -185,10 +177,8 @@ mod tests {
         }
         mixed.resize(rows, CONFIG.channels());
         read.resize(rows, CONFIG.value_dim());
-        let Scratch { qkv, mixed, a, b, read, .. } = &mut scratch;
-        let projected = Projected { qkv, a, b, rows: 0..rows };
-        projected.recall(Isa::widest(), &net(), &CONFIG, state, mixed.values_mut(), read.values_mut());
-        read.values().to_vec()
+        scratch.recall(Isa::widest(), &net(), &CONFIG, 0..rows, state);
+        scratch.read.values().to_vec()
     }
 
     #[test]

@@ -13,7 +13,6 @@
 //! | `Sample` | [`pick_tokens`] |
 //! | `Emit` | [`keep_states`], [`take_back_drafts`] |
 
-mod along;
 pub mod attention;
 mod bandwidth;
 pub mod cache;

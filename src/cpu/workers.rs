@@ -2,14 +2,11 @@
 
 use std::io;
 use std::num::NonZero;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread::available_parallelism;
 
 use bevy_ecs::prelude::*;
 
-use super::kernels::{Isa, Pool, each_of, map};
-use crate::tally;
+use super::kernels::{Isa, Pool, map};
 
 /// A pool of threads and the instruction set for all of them.
 #[derive(Resource)]
@@ -57,18 +54,6 @@ impl Workers {
     /// Runs `work` on the calling thread, where kernels find the others.
     pub fn run<R>(&self, work: impl FnOnce(Isa) -> R) -> R {
         self.pool.run(|| work(self.isa))
-    }
-
-    /// Has `work` done for each of `tasks`, side by side: what it calls stays on its thread.
-    pub fn each<T: Send>(&self, tasks: &mut [T], work: impl Fn(Isa, &mut T) + Sync) {
-        let (bytes, operations) = (AtomicU64::new(0), AtomicU64::new(0));
-        let counted = |isa, task: &mut T| {
-            let ((), added) = tally::of(|| work(isa, task));
-            bytes.fetch_add(added.bytes, Relaxed);
-            operations.fetch_add(added.operations, Relaxed);
-        };
-        self.run(|isa| each_of(tasks, |task| counted(isa, task)));
-        tally::add(bytes.into_inner() as usize, operations.into_inner() as usize);
     }
 
     /// What `work` makes of every index below `count`, in their order, on all threads.

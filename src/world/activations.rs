@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use bevy_ecs::prelude::*;
 
-use super::batch::Span;
 use super::storage::Storage;
 
 /// Activations in host memory, row-major `[rows, width]`.
@@ -75,16 +74,6 @@ impl Rows {
     /// If there are no such rows.
     pub fn slice_mut(&mut self, rows: Range<usize>) -> &mut [f32] {
         &mut self.values[rows.start * self.width..rows.end * self.width]
-    }
-
-    /// The rows of each span, to write: together they are all of them, one after the other.
-    pub fn of_spans<'r>(&'r mut self, spans: &'r [Span]) -> impl Iterator<Item = &'r mut [f32]> + use<'r> {
-        let (width, mut rest) = (self.width, &mut self.values[..]);
-        spans.iter().map(move |span| {
-            let (rows, others) = std::mem::take(&mut rest).split_at_mut(span.rows.len() * width);
-            rest = others;
-            rows
-        })
     }
 
     /// Each row, to write.

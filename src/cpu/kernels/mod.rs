@@ -53,4 +53,4 @@ pub use rms_norm::{rms_norm, rms_norm_in_place};
 pub use rope::{RopeAngles, RopeTable, rope};
 pub use sigmoid_gate::sigmoid_gate;
 pub use silu_mul::silu_mul;
-pub use split::{each_of, map};
+pub use split::map;

@@ -32,11 +32,6 @@ pub(super) fn each(count: usize, work: impl Fn(usize) + Sync) {
     });
 }
 
-/// Has `work` done for each of `tasks`, on all threads of the current pool.
-pub fn each_of<T: Send>(tasks: &mut [T], work: impl Fn(&mut T) + Sync) {
-    chunks(tasks, 1, |_, task| work(&mut task[0]));
-}
-
 /// What `work` makes of every index below `count`, in their order, on all threads of the current pool.
 pub fn map<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let mut made: Vec<Option<T>> = (0..count).map(|_| None).collect();

@@ -360,21 +360,19 @@ pub enum ReviveError {
 impl Form {
     fn of<E>(
         config: &ModelConfig,
-        mut mapped: ModelParts<Mapped>,
+        ModelParts { ends, layers, mtp }: ModelParts<Mapped>,
         workers: &Workers,
         options: &LoadOptions,
     ) -> Result<Self, LoadError<E>> {
+        let trunk = ModelParts { ends, layers, mtp: None };
         #[cfg(feature = "gpu")]
-        {
-            let mtp = mapped.mtp.take();
-            if let Some(form) = Self::on_device(config, &mapped, options).map_err(LoadError::Gpu)? {
-                return Ok(form);
-            }
-            mapped.mtp = mtp;
+        if let Some(form) = Self::on_device(config, &trunk, options).map_err(LoadError::Gpu)? {
+            return Ok(form);
         }
         #[cfg(not(feature = "gpu"))]
         let _ = config;
-        let (parts, numerics) = cpu::pack(mapped, workers, options.numerics).map_err(LoadError::Pack)?;
+        let (parts, numerics) =
+            cpu::pack(ModelParts { mtp, ..trunk }, workers, options.numerics).map_err(LoadError::Pack)?;
         let cache_type = options.cache_type.unwrap_or(CacheType::of(numerics));
         Ok(Self::Cpu { parts: Box::new(parts), numerics, cache_type })
     }

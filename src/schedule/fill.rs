@@ -36,13 +36,16 @@ pub struct Turn {
     read: bool,
 }
 
+/// What choosing a model asks of a sequence that runs.
+type TakesTurns<'w> = (&'w Running, &'w Arrival, Option<&'w SitsOut>, Has<DraftsFor>);
+
 /// Marks the model that has waited longest of those that have a sequence running, the first to arrive before others.
 pub fn choose_model(
     mut commands: Commands,
     mut batch: ResMut<Batch>,
     mut models: Query<&mut Turn, With<ModelConfig>>,
     active: Query<Entity, With<ActiveModel>>,
-    running: Query<(&Running, &Arrival, Option<&SitsOut>, Has<DraftsFor>), Without<Paused>>,
+    running: Query<TakesTurns, Without<Paused>>,
     mut step: Local<u64>,
 ) {
     batch.clear();

@@ -43,10 +43,13 @@ impl Pick {
     }
 }
 
+/// The model of the step in hand, if its logits are in such a storage.
+type Gives<S> = (With<ActiveModel>, Or<(With<Model<S>>, With<MtpHead<S>>)>);
+
 /// Picks one token for every row of logits that is the last of its sequence, or guessed to be and as yet rightly so. A sequence
 /// despawned since the batch was filled is passed over.
 pub fn pick_tokens<S: Storage<Rows = Rows>>(
-    _of_model: Single<(), (With<ActiveModel>, Or<(With<Model<S>>, With<MtpHead<S>>)>)>,
+    _of_model: Single<(), Gives<S>>,
     cursor: Res<Cursor>,
     batch: Res<Batch>,
     logits: Res<Logits<S>>,

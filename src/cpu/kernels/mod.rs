@@ -2,8 +2,9 @@
 //!
 //! Every kernel takes an [`Isa`], which only detection can make, and plain row-major `f32` slices. Every output row
 //! depends on its own inputs only: its bits do not change with the number of rows in a call, with the number of
-//! threads, or with the instruction set; those of products of BF16 ([`matmul_brain`]) are the one exception to the last. Kernels run on the threads of the [`Pool`] that they are called in, or on the
-//! calling thread alone where the work would not pay for waking another.
+//! threads, or with the instruction set; those of products of BF16 (`matmul_brain`) are the one exception to the last.
+//! Kernels run on the threads of the [`Pool`] that they are called in, or on the calling thread alone where the work would
+//! not pay for waking another.
 
 mod add_assign;
 mod arena;

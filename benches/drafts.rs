@@ -49,7 +49,7 @@ fn guess(mut sequences: Query<(&Script, &Tokens, &mut Drafted, Has<Draft>)>) {
         if others {
             guesses.truncate(drafted.tokens.len());
         }
-        *drafted = Drafted { tokens: guesses, after: tokens.len(), trust: 0 };
+        *drafted = Drafted { tokens: guesses, after: tokens.len(), trust: 4 };
     }
 }
 

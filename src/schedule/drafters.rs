@@ -14,7 +14,9 @@ use super::take_back::TakenBack;
 use crate::checkpoint::ModelConfig;
 use crate::sampling::Sampling;
 use crate::world::control::Paused;
-use crate::world::draft::{Draft, Drafted, Drafts, DraftsFor, HiddenStates, MOST_DRAFTS, SitsOut, TakesDrafts};
+use crate::world::draft::{
+    Draft, Drafted, Drafts, DraftsFor, HiddenStates, MOST_DRAFTS, SitsOut, TRUST_IN_MODELS, TakesDrafts,
+};
 use crate::world::limits::Limits;
 use crate::world::model::Unavailable;
 use crate::world::mtp::HeadOf;
@@ -122,14 +124,14 @@ pub fn lead_drafters(
             } else if generates {
                 let Drafted { tokens, after, trust } = &mut *asking.drafted;
                 tokens.clone_from(&follower.tokens.generated);
-                (*after, *trust) = (asking.tokens.len(), 0);
+                (*after, *trust) = (asking.tokens.len(), TRUST_IN_MODELS);
             }
             continue;
         }
         let unheard = course.len().saturating_sub(follower.tokens.prompt.len());
         let wanted = if generates {
             let most = room.min(guesses::most_to_take_back(asking.tokens.len(), config));
-            let expected = Drafted { tokens: vec![0; most], ..Drafted::default() };
+            let expected = Drafted { tokens: vec![0; most], after: 0, trust: TRUST_IN_MODELS };
             let likely = asking.drafts.likelihoods(&expected);
             let together = generating.get(&running.model).copied().unwrap_or(1);
             let worth = || guesses::worth_asking(likely, [running.model, drafter], together, &pace);

@@ -10,6 +10,9 @@ use crate::world::cache::DeltaState;
 use crate::world::draft::MOST_DRAFTS;
 use crate::world::storage::Shapes;
 
+/// Guesses are to make a step worth so many times itself without: less is lost in what times differ by.
+const WORTH: f64 = 1.02;
+
 /// How likely each guess for a sequence of a model of `config` is to be taken, of those that there is room for; none, unless
 /// its last token alone is still to be read.
 pub(super) fn likelihoods(runs: &RunsItem<'_, '_>, config: &ModelConfig) -> Vec<f32> {
@@ -41,7 +44,7 @@ pub(super) fn worth_a_row(likely: &[Vec<f32>], model: Entity, rows: usize, most:
     guesses.sort_by(|(one, _), (other, _)| other.total_cmp(one));
     guesses.truncate(most.saturating_sub(rows));
     let mut tokens = likely.len() as f64;
-    let mut best = (0, tokens / pace.pass(model, rows).unwrap_or(1.0));
+    let mut best = (0, WORTH * tokens / pace.pass(model, rows).unwrap_or(1.0));
     for (taken, &(likely, _)) in guesses.iter().enumerate() {
         tokens += f64::from(likely);
         let Some(seconds) = pace.pass(model, rows + taken + 1) else { break };
@@ -66,7 +69,7 @@ pub(super) fn worth_asking(
     let seconds = |guesses: usize| Some(pace.pass(model, sequences * (1 + guesses))? + asking * guesses as f64);
     let Some(alone) = seconds(0) else { return 1 };
     let mut tokens = 1.0;
-    let mut best = (0, 1.0 / alone);
+    let mut best = (0, WORTH / alone);
     for (guesses, likely) in (1..).zip(likely) {
         tokens += f64::from(likely);
         let Some(seconds) = seconds(guesses) else { break };
@@ -107,8 +110,9 @@ mod tests {
         let pace = pace(model);
         let worth = |likely: &[Vec<f32>], rows, most| worth_a_row(likely, model, rows, most, &pace);
         assert_eq!(worth(&[vec![0.9, 0.8, 0.7, 0.6, 0.1]], 1, 256), [4], "the fifth costs more than it brings");
-        assert_eq!(worth(&[vec![0.01; 15]], 1, 256), [3], "what costs nothing is worth anything");
-        assert_eq!(worth(&[vec![0.01; 15], vec![]], 5, 256), [0, 0]);
+        assert_eq!(worth(&[vec![0.1; 15]], 1, 256), [3], "what costs nothing is worth anything");
+        assert_eq!(worth(&[vec![0.001; 15]], 1, 256), [0], "or nearly");
+        assert_eq!(worth(&[vec![0.1; 15], vec![]], 5, 256), [0, 0]);
         assert_eq!(worth(&[vec![0.9, 0.5], vec![0.8, 0.7, 0.6], vec![]], 3, 7), [1, 3, 0], "the likeliest first");
         assert_eq!(worth(&[], 40, 256), [0; 0]);
     }
@@ -119,7 +123,10 @@ mod tests {
         let mut pace = Pace::default();
         assert_eq!(worth_a_row(&[vec![0.5; 15]], model, 1, 256, &pace), [0], "nothing is known");
         (0..2).for_each(|_| pace.record_pass(model, 1, 0.010));
-        assert_eq!(worth_a_row(&[vec![0.5; 15]], model, 1, 256, &pace), [15]);
+        assert_eq!(worth_a_row(&[vec![0.5; 15]], model, 1, 256, &pace), [1], "twice as many");
+        (0..2).for_each(|_| pace.record_pass(model, 2, 0.011));
+        assert_eq!(worth_a_row(&[vec![0.5; 15]], model, 1, 256, &pace), [3], "and so on");
+        (0..2).for_each(|_| pace.record_pass(model, 2, 0.019));
         (0..2).for_each(|_| pace.record_pass(model, 16, 0.160));
         assert_eq!(worth_a_row(&[vec![0.5; 15]], model, 1, 256, &pace), [0], "between, in proportion");
     }

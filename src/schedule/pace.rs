@@ -111,12 +111,15 @@ impl Pace {
     }
 
     /// How many seconds a step of `model` takes with so many rows, of which all give logits: what it took of late, or would
-    /// between fewer and more, or if more cost nothing. Nothing, where no fewer were tried, or they are not [few](FEW).
+    /// between fewer and more, or if more cost nothing. Nothing, where not half as many were tried, or they are not
+    /// [few](FEW).
     pub(super) fn pass(&self, model: Entity, rows: usize) -> Option<f64> {
         let passes = self.passes.get(&model).filter(|passes| rows < passes.len())?;
         let known = |rows: &usize| passes[*rows].count > 1 && self.step - passes[*rows].step <= REMEMBERED;
         let fewer = (0..=rows).rev().find(known)?;
-        let Some(more) = (rows..passes.len()).find(known) else { return Some(passes[fewer].seconds) };
+        let Some(more) = (rows..passes.len()).find(known) else {
+            return (rows <= 2 * fewer).then_some(passes[fewer].seconds);
+        };
         let share = (rows - fewer) as f64 / (more - fewer).max(1) as f64;
         Some(passes[fewer].seconds + share * (passes[more].seconds - passes[fewer].seconds))
     }

@@ -34,9 +34,12 @@ pub struct Drafted {
     /// How many tokens the sequence had.
     pub after: usize,
     /// How good the first is, on the scale of what makes them, from 0; each after it counts as one better. For a lookup, how
-    /// many tokens were found again.
+    /// many tokens were found again, less one; of a model, [`TRUST_IN_MODELS`].
     pub trust: usize,
 }
+
+/// How good guesses of another model are expected to be: as those after five tokens that were found again.
+pub const TRUST_IN_MODELS: usize = 4;
 
 /// What has come of a sequence's guesses.
 #[derive(Component, Clone, Debug, Default, PartialEq)]
@@ -167,8 +170,9 @@ impl Drafts {
     pub(crate) fn likelihoods(&self, drafted: &Drafted) -> impl Iterator<Item = f32> + use<'_> {
         let rates = (drafted.trust..).map(|trust| {
             let trust = trust.min(MOST_DRAFTS);
-            // What is not known yet is expected to be worth trying, and the more so the longer it has gone well.
-            self.rates[trust].share((trust + 1) as f32 / (trust + 2) as f32)
+            // What is not known yet is expected the more the longer it has gone well: of one token that was found again, one
+            // time in six.
+            self.rates[trust].share((trust as f32 + 0.5) / (trust as f32 + 3.0))
         });
         rates.take(drafted.tokens.len()).scan(1.0, |all, rate| {
             *all *= rate;
@@ -197,7 +201,7 @@ mod tests {
         let drafted = Drafted { tokens: vec![1, 2, 3], after: 0, trust: 1 };
         let likely = |drafts: &Drafts| drafts.likelihoods(&drafted).collect::<Vec<_>>();
         let before = likely(&drafts);
-        assert!(before.is_sorted_by(|one, next| one > next) && before[0] > 0.5);
+        assert!(before.is_sorted_by(|one, next| one > next) && before[0] > 0.3);
         (0..50).for_each(|_| drafts.learn(&drafted, [1, 2, 9].into_iter()));
         let after = likely(&drafts);
         assert!(after[0] > 0.9 && after[1] > 0.9 && after[2] < 0.1, "{after:?}");

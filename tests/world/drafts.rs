@@ -62,7 +62,7 @@ fn guess(mut sequences: Query<(&Guesses, &Tokens, &mut Drafted)>) {
         *drafted = Drafted {
             tokens: (said..said + 15).map(|place| guesses.at(place)).collect(),
             after: tokens.len(),
-            trust: 0,
+            trust: 4,
         };
     }
 }

@@ -119,6 +119,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let profile = run.world.resource::<Profile>();
         if args.profile {
             eprintln!("{}", tables(profile, bandwidth));
+            if let Some(record) = summary.get("draft") {
+                eprintln!("guesses: {}", draft::sentence(record));
+            }
             if let Some(note) = model::split_note(&run.world) {
                 eprintln!("{note}");
             }

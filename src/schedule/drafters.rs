@@ -18,7 +18,7 @@ use crate::world::draft::{
     Draft, Drafted, Drafts, DraftsFor, HiddenStates, MOST_DRAFTS, SitsOut, TRUST_IN_MODELS, TakesDrafts,
 };
 use crate::world::limits::Limits;
-use crate::world::model::Unavailable;
+use crate::world::model::{ModelState, Unavailable};
 use crate::world::mtp::HeadOf;
 use crate::world::sequence::{Arrival, LogitsFrom, Queued, Running, StopRules};
 use crate::world::tokens::Tokens;
@@ -64,6 +64,7 @@ pub fn lead_drafters(
     limits: Res<Limits>,
     pace: Res<Pace>,
     models: Query<Computes>,
+    states: Query<(), With<ModelState>>,
     heads: Query<(Entity, &HeadOf)>,
     mut asking: Query<Asking, Asks>,
     mut drafters: Query<Drafter>,
@@ -91,16 +92,26 @@ pub fn lead_drafters(
     for mut asking in &mut asking {
         asking.sits_out.0 = false;
         let Some(running) = asking.running.filter(|_| !asking.stays_out()) else { continue };
+        let Ok((config, takes_drafts, false)) = models.get(running.model) else { continue };
         let drafter = match *asking.draft {
-            Draft::Lookup => None,
-            Draft::Model(model) => Some(model),
-            Draft::Mtp => heads.iter().find(|(_, of)| of.0 == running.model).map(|(head, _)| head),
+            _ if !takes_drafts => Err("a device computes its model"),
+            Draft::Lookup => continue,
+            Draft::Model(model) if states.contains(model) => Ok(model),
+            Draft::Model(_) => Err("there is no such model"),
+            Draft::Mtp => {
+                let head = heads.iter().find(|(_, of)| of.0 == running.model);
+                head.map(|(head, _)| head).ok_or("the head of its model was not loaded, if it has one")
+            }
         };
-        let Some(drafter) = drafter else { continue };
-        let (Ok((config, true, false)), Ok((of_drafter, _, false))) = (models.get(running.model), models.get(drafter))
-        else {
-            continue;
+        let drafter = match drafter {
+            Ok(drafter) => drafter,
+            Err(why) => {
+                tracing::warn!("{} goes on without guesses: {why}", asking.entity);
+                commands.entity(asking.entity).remove::<Draft>();
+                continue;
+            }
         };
+        let Ok((of_drafter, _, false)) = models.get(drafter) else { continue };
         let generates = generates(asking.tokens);
         let room = of_drafter.max_position_embeddings.saturating_sub(asking.tokens.len() + 1);
         let room = room.min(running.room.saturating_sub(asking.tokens.generated.len() + 1)).min(MOST_DRAFTS);

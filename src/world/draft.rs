@@ -7,7 +7,7 @@
 use bevy_ecs::prelude::*;
 
 /// Put beside a [`Prompt`](super::sequence::Prompt), it is where guesses come from. Without it there are none, unless a host
-/// has a system of its own write [`Drafted`].
+/// has a system of its own write [`Drafted`]. Where it asks for what is not there, a warning says so, and it is taken away.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "bevy", derive(bevy_reflect::Reflect), reflect(Component, Clone, Debug, PartialEq))]
 #[component(immutable)]

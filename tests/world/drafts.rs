@@ -333,6 +333,21 @@ fn another_model_guesses_and_nobody_hears_it() {
     }
 }
 
+#[test]
+fn a_draft_that_cannot_be_is_taken_away_and_the_text_is_the_same() {
+    let checkpoint = fixtures().into_iter().next().expect("a fixture");
+    let size = vocab_size(&mut default_world(&checkpoint));
+    let (truth, _) = plainly(&checkpoint, &some_prompt(5, size), &Sampling::default(), 0, 20);
+    let mut world = default_world(&checkpoint);
+    let nobody = world.spawn_empty().id();
+    for draft in [Draft::Mtp, Draft::Model(nobody)] {
+        let prompt = Prompt::ids(some_prompt(5, size));
+        let sequence = world.spawn((prompt, Sampler::default(), rules(20), draft)).id();
+        run(&mut world, Budget::Step);
+        assert_eq!((generated(&world, sequence), world.get::<Draft>(sequence)), (truth.clone(), None), "{draft:?}");
+    }
+}
+
 /// A world with a model and its own head for guessing.
 fn world_with_head(checkpoint: &Path) -> World {
     let mut world = World::new();

@@ -227,7 +227,8 @@ impl Host {
         let tokens = self.world.get::<Tokens>(self.sequence).expect("a conversation requires its tokens");
         let (prompt, new) = (tokens.prompt.len(), tokens.generated.len());
         let read = self.world.resource::<Outcome>().read.min(prompt);
-        Turn { reason, prompt, cached: prompt - read, new, prefill, decode, forgotten }
+        let draft = DraftArgs::record(&self.world, self.sequence);
+        Turn { reason, prompt, cached: prompt - read, new, prefill, decode, forgotten, draft }
     }
 
     /// Whether the prompt ends where the assistant thinks.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::cli::draft;
 use crate::cli::ending::{INTERRUPTED, rate};
 
 /// A turn that was taken.
@@ -23,6 +24,8 @@ pub(super) struct Turn {
     pub(super) decode: Duration,
     /// How many turns were forgotten meanwhile.
     pub(super) forgotten: usize,
+    /// What has come of guesses, in this turn and those before.
+    pub(super) draft: Option<Value>,
 }
 
 impl Turn {
@@ -39,19 +42,25 @@ impl Turn {
     }
 
     pub(super) fn json(&self) -> Value {
-        json!({
+        let mut figures = json!({
             "finish_reason": self.reason, "prompt_tokens": self.prompt, "cached_tokens": self.cached,
             "new_tokens": self.new, "prefill_tokens_per_second": self.prefill_rate(),
             "decode_tokens_per_second": self.decode_rate(), "forgotten_turns": self.forgotten,
-        })
+        });
+        if let Some(record) = &self.draft {
+            figures["draft"] = record.clone();
+        }
+        figures
     }
 
     /// What `/stats` shows.
     pub(super) fn stats(&self, context: usize) -> String {
         let Self { prompt, cached, new, .. } = self;
+        let guesses = self.draft.as_ref().map(|record| format!("\nguesses: {}", draft::sentence(record)));
+        let guesses = guesses.unwrap_or_default();
         format!(
             "context: {} of {context} tokens\nprompt:  {prompt} tokens, {cached} of them cached, {} read at {:.1}/s\n\
-             answer:  {new} tokens at {:.1}/s",
+             answer:  {new} tokens at {:.1}/s{guesses}",
             prompt + new,
             prompt - cached,
             self.prefill_rate(),

@@ -123,6 +123,7 @@ mod tests {
         prefill: Duration::from_secs(1),
         decode: Duration::from_secs(2),
         forgotten: 0,
+        draft: None,
     };
 
     fn shown(form: Form, thinks: bool, pieces: &[&str]) -> String {

@@ -93,18 +93,14 @@ pub fn lead_drafters(
         asking.sits_out.0 = false;
         let Some(running) = asking.running.filter(|_| !asking.stays_out()) else { continue };
         let Ok((config, takes_drafts, false)) = models.get(running.model) else { continue };
-        let drafter = match *asking.draft {
-            _ if !takes_drafts => Err("a device computes its model"),
-            Draft::Lookup => continue,
-            Draft::Model(model) if states.contains(model) => Ok(model),
-            Draft::Model(_) => Err("there is no such model"),
-            Draft::Mtp => {
-                let head = heads.iter().find(|(_, of)| of.0 == running.model);
-                head.map(|(head, _)| head).ok_or("the head of its model was not loaded, if it has one")
-            }
+        let drafter = if takes_drafts {
+            model_that_guesses(*asking.draft, running.model, &states, &heads)
+        } else {
+            Err("a device computes its model")
         };
         let drafter = match drafter {
-            Ok(drafter) => drafter,
+            Ok(Some(drafter)) => drafter,
+            Ok(None) => continue,
             Err(why) => {
                 tracing::warn!("{} goes on without guesses: {why}", asking.entity);
                 commands.entity(asking.entity).remove::<Draft>();
@@ -160,6 +156,27 @@ pub fn lead_drafters(
             }
             (follower.sits_out.0, asking.sits_out.0) = (false, generates);
         }
+    }
+}
+
+/// Which model guesses for a sequence of `model`; none where no model does.
+///
+/// # Errors
+/// Why there are no guesses, if there should be.
+fn model_that_guesses(
+    draft: Draft,
+    model: Entity,
+    states: &Query<(), With<ModelState>>,
+    heads: &Query<(Entity, &HeadOf)>,
+) -> Result<Option<Entity>, &'static str> {
+    match draft {
+        Draft::Lookup => Ok(None),
+        Draft::Model(other) if states.contains(other) => Ok(Some(other)),
+        Draft::Model(_) => Err("there is no such model"),
+        Draft::Mtp => match heads.iter().find(|(_, of)| of.0 == model) {
+            Some((head, _)) => Ok(Some(head)),
+            None => Err("the head of its model was not loaded, if it has one"),
+        },
     }
 }
 

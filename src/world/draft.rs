@@ -208,4 +208,29 @@ mod tests {
         (0..200).for_each(|_| drafts.learn(&drafted, [7].into_iter()));
         assert!(likely(&drafts)[0] < 0.1);
     }
+
+    #[test]
+    fn hidden_states_are_those_of_the_other_sequence_wherever_it_goes_back_to() {
+        let state = |position: usize| [position as f32; 2];
+        let states = |positions: std::ops::Range<usize>| positions.flat_map(state).collect::<Vec<_>>();
+        let mut hidden = HiddenStates::default();
+        hidden.read(0, 2, &states(0..10));
+        assert!(hidden.forget_before(7));
+        assert_eq!((hidden.at(6), hidden.at(7), hidden.at(9)), (None, Some(&state(7)[..]), Some(&state(9)[..])));
+        // What it goes on with by itself goes when the other one comes there.
+        hidden.follow(10, &[-1.0; 2]);
+        assert_eq!((hidden.end(), hidden.at(10)), (11, Some(&[-1.0; 2][..])));
+        hidden.read(10, 2, &states(10..12));
+        assert_eq!((hidden.start(), hidden.end(), hidden.at(10)), (0, 12, Some(&state(10)[..])));
+        // Back to what is still there, and to what is not.
+        hidden.read(8, 2, &states(8..9));
+        assert_eq!((hidden.start(), hidden.end()), (0, 9));
+        hidden.read(3, 2, &states(3..6));
+        assert_eq!((hidden.start(), hidden.end(), hidden.at(3), hidden.at(2)), (0, 6, Some(&state(3)[..]), None));
+        assert!(!hidden.forget_before(1), "that is gone");
+        assert_eq!((hidden.start(), hidden.at(0)), (3, Some(&state(3)[..])), "it begins anew");
+        // One that was away for a while.
+        hidden.read(20, 2, &states(20..22));
+        assert_eq!((hidden.start(), hidden.end(), hidden.at(0)), (20, 22, Some(&state(20)[..])));
+    }
 }

@@ -24,7 +24,7 @@ use crate::world::model::Unavailable;
 use crate::world::refusal::Refusal;
 use crate::world::sampler::{Sampler, Seed};
 use crate::world::sequence::{
-    Admitted, FinishReason, Finished, HostLogits, LogitsFrom, Prompt, Queued, Running, SpeaksWith, StopRules,
+    Admitted, Arrival, FinishReason, Finished, HostLogits, LogitsFrom, Prompt, Queued, Running, SpeaksWith, StopRules,
 };
 use crate::world::tokens::Tokens;
 use crate::world::transcript::Transcript;
@@ -185,7 +185,7 @@ impl Parts {
         let tokens = Tokens::from(&sequence.tokens);
         let tokens = Tokens { processed: if has_caches { tokens.processed } else { 0 }, ..tokens };
         let is_begun = !tokens.is_empty();
-        let mut entity = world.spawn((tokens, rules, SpeaksWith(model)));
+        let mut entity = world.spawn((tokens, rules, SpeaksWith(model), Arrival::default()));
         let id = entity.id();
         insert(&mut entity, self.options);
         insert(&mut entity, self.conversation);

@@ -9,7 +9,7 @@ use loquent::snapshot::{Contents, Continues, Snapshot, Why};
 use proptest::prelude::*;
 
 use crate::listening::{End, end_elsewhere, logits, restore_elsewhere, tokens, world_of};
-use crate::support::{demo, fixtures, run, some_prompt, spawn, vocab_size, world_that_keeps};
+use crate::support::{default_world, demo, fixtures, run, some_prompt, spawn, vocab_size, world_that_keeps};
 
 fn demo_q4() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo-q4")
@@ -216,6 +216,22 @@ fn activations_in_bf16_are_other_numerics() {
         let why = Why::OtherNumerics { saved: "fast", here: "exact" };
         assert_eq!(continues(isa, numerics), Continues::Nearly { why });
     }
+}
+
+#[test]
+fn a_fork_that_has_no_prompt_of_its_own_goes_on_where_it_was() {
+    let mut world = default_world(&demo_q4());
+    let original = spawn(&mut world, &[5, 6, 7], 12);
+    (0..3).for_each(|_| _ = advance(&mut world, Budget::Step));
+    let fork = world.entity_mut(original).fork();
+    (0..3).for_each(|_| _ = advance(&mut world, Budget::Step));
+    let snapshot = Snapshot::take(&mut world, fork, Contents::AsStored).expect("a snapshot");
+    world.despawn(fork);
+    let model = crate::listening::model(&mut world);
+    let restored = snapshot.restore(&mut world, model).expect("a sequence").sequence;
+    (0..100).for_each(|_| _ = advance(&mut world, Budget::Step));
+    assert!(world.get::<Finished>(restored).is_some(), "it is let in again");
+    assert_eq!(tokens(&world, restored), tokens(&world, original));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::world::draft::MOST_DRAFTS;
 use crate::world::storage::Shapes;
 
 /// Guesses are to make a step worth so many times itself without: less is lost in what times differ by.
-const WORTH: f64 = 1.02;
+const WORTH: f64 = 1.05;
 
 /// How likely each guess for a sequence of a model of `config` is to be taken, of those that there is room for; none, unless
 /// its last token alone is still to be read.

@@ -2,7 +2,7 @@
 
 use super::cache::delta_parts;
 use super::kv_cache::kv_block_bytes;
-use super::pack::packed_bytes;
+use super::pack::{is_brain, packed_bytes};
 use super::{CacheType, Cpu, Isa, Numerics};
 use crate::checkpoint::{ElementType, LayerType, ModelConfig};
 use crate::world::cache::KvCache;
@@ -68,7 +68,11 @@ impl Footprint {
         let mut in_fact = Numerics::Exact;
         for LoadedWeight { element, shape, is_matrix, is_of_mtp } in weights {
             let count = product(shape);
-            let (form, bytes) = match packed_bytes(element, shape, numerics) {
+            let packed = packed_bytes(element, shape, numerics);
+            if is_matrix && !is_of_mtp && (packed.is_some() || is_brain(element, numerics, Isa::widest())) {
+                in_fact = Numerics::Fast;
+            }
+            let (form, bytes) = match packed {
                 _ if !is_matrix => (&mut footprint.vectors, count.saturating_mul(SINGLE as u64)),
                 None => {
                     let bytes = usize::try_from(count).ok().and_then(|count| element.bytes_for(count));
@@ -76,9 +80,6 @@ impl Footprint {
                 }
                 Some(bytes) => (&mut footprint.packed, bytes as u64),
             };
-            if is_matrix && !is_of_mtp && rounds_activations(element, shape, numerics) {
-                in_fact = Numerics::Fast;
-            }
             let sum = if is_of_mtp { &mut footprint.mtp } else { form };
             *sum = sum.saturating_add(bytes);
         }
@@ -104,12 +105,6 @@ impl Footprint {
         let Self { mapped, packed, vectors, kv_cache, cache_type: _, delta_state, activations, mtp: _ } = *self;
         [mapped, packed, vectors, kv_cache, delta_state, activations].into_iter().fold(0, u64::saturating_add)
     }
-}
-
-/// Whether a matrix stored so is multiplied by rounded activations here.
-fn rounds_activations(element: ElementType, shape: &[usize], numerics: Numerics) -> bool {
-    let in_bf16 = element == ElementType::Bf16 && numerics == Numerics::Fast && Isa::widest().multiplies_bf16();
-    in_bf16 || packed_bytes(element, shape, numerics).is_some()
 }
 
 /// The bytes of a number.

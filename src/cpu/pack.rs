@@ -9,7 +9,7 @@ use bevy_ecs::component::{Component, Immutable, StorageType};
 
 use super::kernels::{Arena, PackedFormat, PanelBox, Panels, WeightSlice, Weights, transpose_conv_weights};
 use super::lazy::LazyPanels;
-use super::{Cpu, Workers, kernels};
+use super::{Cpu, Isa, Workers, kernels};
 use crate::checkpoint::{ElementType, Tensor};
 use crate::world::parts::{ModelParts, layer_name};
 use crate::world::role::VectorRole;
@@ -135,13 +135,17 @@ struct Packer<'a> {
 impl Packer<'_> {
     /// A matrix that is read where it lies.
     fn in_place(&mut self, tensor: &Tensor) -> Matrix {
-        let fast = self.numerics == Numerics::Fast && self.workers.isa().multiplies_bf16();
-        if fast && tensor.element() == ElementType::Bf16 {
+        if is_brain(tensor.element(), self.numerics, self.workers.isa()) {
             self.found = Numerics::Fast;
             return Matrix::Brain(tensor.clone());
         }
         Matrix::Stored(tensor.clone())
     }
+}
+
+/// Whether a matrix stored so is multiplied by activations in BF16.
+pub(super) fn is_brain(element: ElementType, numerics: Numerics, isa: Isa) -> bool {
+    element == ElementType::Bf16 && numerics == Numerics::Fast && isa.multiplies_bf16()
 }
 
 /// What a tensor stored so is packed as.
@@ -259,7 +263,6 @@ pub fn pack(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::Isa;
     use crate::quant::ggml::testing::AnyBlocks;
 
     const ELEMENTS: [ElementType; AnyBlocks::KINDS] =

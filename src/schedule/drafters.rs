@@ -14,9 +14,7 @@ use super::take_back::TakenBack;
 use crate::checkpoint::ModelConfig;
 use crate::sampling::Sampling;
 use crate::world::control::Paused;
-use crate::world::draft::{
-    Draft, Drafted, Drafts, DraftsFor, HiddenStates, MOST_DRAFTS, SitsOut, TRUST_IN_MODELS, TakesDrafts,
-};
+use crate::world::draft::{Draft, Drafted, Drafts, DraftsFor, HiddenStates, SitsOut, TRUST_IN_MODELS, TakesDrafts};
 use crate::world::limits::Limits;
 use crate::world::model::{ModelState, Unavailable};
 use crate::world::mtp::HeadOf;
@@ -86,7 +84,7 @@ pub fn lead_drafters(
         }
     }
     let mut generating: HashMap<Entity, usize> = HashMap::new();
-    for running in asking.iter().filter(|asking| generates(asking.tokens)).filter_map(|asking| asking.running) {
+    for running in asking.iter().filter(|asking| asking.tokens.is_at_last()).filter_map(|asking| asking.running) {
         *generating.entry(running.model).or_default() += 1;
     }
     for mut asking in &mut asking {
@@ -108,9 +106,9 @@ pub fn lead_drafters(
             }
         };
         let Ok((of_drafter, _, false)) = models.get(drafter) else { continue };
-        let generates = generates(asking.tokens);
+        let generates = asking.tokens.is_at_last();
         let room = of_drafter.max_position_embeddings.saturating_sub(asking.tokens.len() + 1);
-        let room = room.min(running.room.saturating_sub(asking.tokens.generated.len() + 1)).min(MOST_DRAFTS);
+        let room = room.min(guesses::room(running, asking.tokens));
         let follower = drafter_of.get(&asking.entity).and_then(|&drafter| drafters.get_mut(drafter).ok());
         let Some(mut follower) = follower else {
             if room > 0 {
@@ -193,11 +191,6 @@ fn spawn_follower(commands: &mut Commands, asking: &AskingItem<'_, '_>, model: E
     if *asking.draft == Draft::Mtp {
         follower.insert(HiddenStates::default());
     }
-}
-
-/// Whether all but its last token was read.
-fn generates(tokens: &Tokens) -> bool {
-    tokens.processed + 1 == tokens.len()
 }
 
 impl AskingItem<'_, '_> {

@@ -52,7 +52,8 @@ pub fn emit_picks(
     let mut all = std::mem::take(&mut picks.0);
     for picks in all.chunk_by(|one, next| one.sequence == next.sequence) {
         let Ok(mut picker) = sequences.get_mut(picks[0].sequence) else { continue };
-        let span = batch.spans.iter().find(|span| span.sequence == picks[0].sequence);
+        let span = || batch.spans.iter().find(|span| span.sequence == picks[0].sequence);
+        let span = picker.drafting.as_ref().and_then(|_| span());
         let drafts = span.map_or(&[][..], |span| batch.drafts_before(span, span.rows.end - 1));
         let (mut taken, mut reason) = (0, None);
         // A host may have changed a pick, and those after it were made for another.

@@ -203,8 +203,11 @@ pub fn fill_batch(
     };
     let mut drafts = vec![0; chosen.len()];
     if takes_drafts {
-        let likely = chosen.iter().filter_map(|&(index, _)| running.get(runners[index].arrival.1).ok());
-        let likely: Vec<_> = likely.map(|runs| guesses::likelihoods(&runs, config)).collect();
+        let likely = chosen.iter().map(|&(index, _)| {
+            let runs = running.get(runners[index].arrival.1);
+            runs.map_or_else(|_| Vec::new(), |runs| guesses::likelihoods(&runs, config))
+        });
+        let likely: Vec<Vec<f32>> = likely.collect();
         let rows = chosen.iter().map(|&(_, rows)| rows).sum();
         let counts = match limits.drafts {
             Some(wanted) => guesses::as_many_as(wanted, &likely, rows, limits.rows),

@@ -8,7 +8,9 @@ use super::pace::Pace;
 use crate::checkpoint::{LayerType, ModelConfig};
 use crate::world::cache::DeltaState;
 use crate::world::draft::MOST_DRAFTS;
+use crate::world::sequence::Running;
 use crate::world::storage::Shapes;
+use crate::world::tokens::Tokens;
 
 /// Guesses are to make a step worth so many times itself without: less is lost in what times differ by.
 const WORTH: f64 = 1.05;
@@ -18,13 +20,17 @@ const WORTH: f64 = 1.05;
 pub(super) fn likelihoods(runs: &RunsItem<'_, '_>, config: &ModelConfig) -> Vec<f32> {
     let Some((drafted, drafts)) = runs.drafting else { return Vec::new() };
     let tokens = runs.tokens;
-    if runs.logits_from.is_some() || drafted.after != tokens.len() || tokens.processed + 1 != tokens.len() {
+    if runs.logits_from.is_some() || drafted.after != tokens.len() || !tokens.is_at_last() {
         return Vec::new();
     }
-    let room = runs.running.room.saturating_sub(tokens.generated.len() + 1);
     let of_vocabulary = drafted.tokens.iter().take_while(|&&token| (token as usize) < config.vocab_size).count();
-    let most = room.min(of_vocabulary).min(most_to_take_back(tokens.len(), config)).min(MOST_DRAFTS);
+    let most = room(runs.running, tokens).min(of_vocabulary).min(most_to_take_back(tokens.len(), config));
     drafts.likelihoods(drafted).take(most).collect()
+}
+
+/// How many guesses a sequence may have before it ends.
+pub(super) fn room(running: &Running, tokens: &Tokens) -> usize {
+    running.room.saturating_sub(tokens.generated.len() + 1).min(MOST_DRAFTS)
 }
 
 /// How many rows after the first `read` can be taken back again: those before the next multiple of positions at which a delta
@@ -43,17 +49,10 @@ pub(super) fn worth_a_row(likely: &[Vec<f32>], model: Entity, rows: usize, most:
     // Of one sequence they stay in order, since none is likelier than the one before it.
     guesses.sort_by(|(one, _), (other, _)| other.total_cmp(one));
     guesses.truncate(most.saturating_sub(rows));
-    let mut tokens = likely.len() as f64;
-    let mut best = (0, WORTH * tokens / pace.pass(model, rows).unwrap_or(1.0));
-    for (taken, &(likely, _)) in guesses.iter().enumerate() {
-        tokens += f64::from(likely);
-        let Some(seconds) = pace.pass(model, rows + taken + 1) else { break };
-        if tokens / seconds > best.1 {
-            best = (taken + 1, tokens / seconds);
-        }
-    }
+    let seconds = |taken: usize| pace.pass(model, rows + taken).or((taken == 0).then_some(1.0));
+    let worth = most_worth(likely.len(), guesses.iter().map(|&(likely, _)| likely), seconds).unwrap_or(0);
     let mut counts = vec![0; likely.len()];
-    guesses[..best.0].iter().for_each(|&(_, of)| counts[of] += 1);
+    guesses[..worth].iter().for_each(|&(_, of)| counts[of] += 1);
     counts
 }
 
@@ -67,9 +66,18 @@ pub(super) fn worth_asking(
 ) -> usize {
     let asking = pace.pass(drafter, sequences).unwrap_or(0.0);
     let seconds = |guesses: usize| Some(pace.pass(model, sequences * (1 + guesses))? + asking * guesses as f64);
-    let Some(alone) = seconds(0) else { return 1 };
-    let mut tokens = 1.0;
-    let mut best = (0, WORTH / alone);
+    most_worth(1, likely, seconds).unwrap_or(1)
+}
+
+/// How many guesses give the most tokens a second beside those of so many `sequences`, of the likeliest first: with so many, a
+/// step takes so many `seconds`, as far as that is known. Nothing, where it is not even without.
+fn most_worth(
+    sequences: usize,
+    likely: impl Iterator<Item = f32>,
+    seconds: impl Fn(usize) -> Option<f64>,
+) -> Option<usize> {
+    let mut tokens = sequences as f64;
+    let mut best = (0, WORTH * tokens / seconds(0)?);
     for (guesses, likely) in (1..).zip(likely) {
         tokens += f64::from(likely);
         let Some(seconds) = seconds(guesses) else { break };
@@ -77,7 +85,7 @@ pub(super) fn worth_asking(
             best = (guesses, tokens / seconds);
         }
     }
-    best.0
+    Some(best.0)
 }
 
 /// As [`worth_a_row`], where it is said how many each is to have.

@@ -53,6 +53,12 @@ impl Tokens {
         !self.is_empty() && self.processed >= self.prompt.len()
     }
 
+    /// Whether all have gone through the model but the last one, which is about to.
+    #[must_use]
+    pub fn is_at_last(&self) -> bool {
+        self.processed + 1 == self.len()
+    }
+
     /// Whether the model has generated the token at `position` itself.
     #[must_use]
     pub fn is_spoken(&self, position: usize) -> bool {

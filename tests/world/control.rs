@@ -193,29 +193,33 @@ fn take_time(batch: Res<Batch>) {
     std::thread::sleep(Duration::from_micros(50) * batch.len() as u32);
 }
 
+/// How many rows each step had.
+#[derive(Resource, Default)]
+struct RowsOfSteps(Vec<usize>);
+
+fn note_rows(batch: Res<Batch>, mut rows: ResMut<RowsOfSteps>) {
+    rows.0.push(batch.len());
+}
+
 #[test]
 fn the_rows_of_a_step_follow_the_budget_and_everybody_gets_on() {
     let mut world = default_world(&fixtures()[0]);
+    world.init_resource::<RowsOfSteps>();
     world.schedule_scope(LayerPass, |_, schedule| {
         schedule.add_systems(take_time);
     });
+    world.schedule_scope(EndStep, |_, schedule| {
+        schedule.add_systems(note_rows);
+    });
     let prompts: Vec<Vec<u32>> = (1..40).map(|length| some_prompt(length, 100)).collect();
     let speakers: Vec<Entity> = prompts.iter().map(|prompt| spawn(&mut world, prompt, 10)).collect();
-    let budget = Duration::from_millis(2);
-    let mut rows = Vec::new();
-    loop {
-        let began = *world.resource::<Cursor>() == Cursor::Begin;
-        let progress = advance(&mut world, Budget::Time(budget));
-        if progress == Progress::Idle {
-            break;
-        }
-        if began {
-            rows.push(world.resource::<Batch>().len());
-        }
-    }
-    // A millisecond is that of twenty rows; sleeping takes a little longer than it says.
-    let of_known_cost = &rows[4.min(rows.len() - 1)..];
-    assert!(of_known_cost.iter().all(|&rows| rows <= 20), "{rows:?}");
+    while advance(&mut world, Budget::Time(Duration::from_millis(2))) != Progress::Idle {}
+
+    let rows = &world.resource::<RowsOfSteps>().0;
+    // A millisecond is that of twenty rows, or of fewer where sleeping takes longer than it says. More are tried now and
+    // then, at most twice as many as were seen to fit.
+    assert!(rows.iter().all(|&rows| rows <= 40), "{rows:?}");
+    assert!(rows.iter().filter(|&&rows| rows <= 20).count() > rows.len() / 2, "{rows:?}");
     assert!(rows.iter().any(|&rows| rows > 4), "{rows:?}");
     for (speaker, prompt) in speakers.into_iter().zip(prompts) {
         let tokens = take(&mut world, speaker);

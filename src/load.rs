@@ -3,26 +3,29 @@
 //! The slow half, [`LoadedModel::open`], needs no world: a host may run it on another thread and move the result. The
 //! other, [`LoadedModel::spawn`], takes microseconds.
 
+mod form;
 mod mtp;
+mod reader;
 
 use std::path::Path;
 
 use bevy_ecs::prelude::*;
 
+use self::form::Form;
+use self::reader::Reader;
 use crate::backend::Backend;
-use crate::checkpoint::{ChatTemplate, Checkpoint, CheckpointError, ModelConfig, Tensor, Tokenizer};
+use crate::checkpoint::{ChatTemplate, Checkpoint, CheckpointError, ModelConfig, Tokenizer};
 use crate::cpu::rope::RopeTable;
 use crate::cpu::{self, CacheType, Cpu, Isa, Numerics, PackError, Workers, WorkersError};
 use crate::schedule::{self, Turn};
 use crate::world::draft::TakesDrafts;
-use crate::world::fingerprint::{Fingerprint, FingerprintOf};
-use crate::world::layer::{LayerIndex, layers_of};
+use crate::world::fingerprint::Fingerprint;
+use crate::world::layer::layers_of;
 use crate::world::model::{GenerationDefaults, Model, ModelState, Unavailable};
 use crate::world::mtp::draft_model_of;
-use crate::world::parts::{LayerParts, ModelParts};
-use crate::world::role::{MatrixRole, VectorRole};
+use crate::world::parts::ModelParts;
 use crate::world::sequence::Running;
-use crate::world::storage::{MapTensors, Mapped, Shape, Shapes, Storage, StoredVector};
+use crate::world::storage::{MapTensors, Mapped, Shapes};
 
 /// Loads the model in `path`, a directory in Hugging Face form or converted, or a GGUF file, into `world`: checks its files, brings its weights
 /// into the form that the CPU's kernels read, and installs the schedules where they are not yet. Returns the model entity.
@@ -153,20 +156,6 @@ pub struct LoadedModel {
     fingerprint: Fingerprint,
 }
 
-/// The form that a backend's kernels read.
-enum Form {
-    Cpu {
-        parts: Box<ModelParts<Cpu>>,
-        numerics: Numerics,
-        cache_type: CacheType,
-    },
-    #[cfg(feature = "gpu")]
-    Gpu {
-        parts: Box<ModelParts<crate::gpu::Gpu>>,
-        model: Box<crate::gpu::GpuModel>,
-    },
-}
-
 /// What turns text into tokens and back, and what a model's makers generate with.
 #[derive(Default)]
 struct TextSide {
@@ -223,15 +212,14 @@ impl LoadedModel {
         progress: impl FnMut(&str),
     ) -> Result<Self, LoadError<M::Error>> {
         let workers = Workers::new(options.threads, options.isa).map_err(LoadError::Workers)?;
-        let mut reader =
-            Reader { source, progress, bytes: 0, expert_bytes: 0, fingerprint: FingerprintOf::model(config) };
+        let mut reader = Reader::new(config, source, progress);
         let mut shapes = ModelParts::shapes(config);
         let mtp = shapes.mtp.take();
         let mut mapped = shapes.map(&mut reader)?;
         // An embedding that is not the head as well is read a row a token.
         let rows_only = mapped.ends.lm_head.as_ref().map_or(0, |_| mapped.ends.embed_tokens.bytes().len());
-        let bytes_per_token = reader.bytes - rows_only + reader.expert_bytes_per_token(config);
-        let fingerprint = reader.fingerprint.clone().finish();
+        let bytes_per_token = reader.bytes_per_token(config) - rows_only;
+        let fingerprint = reader.fingerprint();
         if options.mtp {
             mapped.mtp = Some(mtp.ok_or(LoadError::NoMtp)?.map(&mut reader)?);
         }
@@ -357,170 +345,6 @@ pub enum ReviveError {
     OtherModel,
 }
 
-impl Form {
-    fn of<E>(
-        config: &ModelConfig,
-        ModelParts { ends, layers, mtp }: ModelParts<Mapped>,
-        workers: &Workers,
-        options: &LoadOptions,
-    ) -> Result<Self, LoadError<E>> {
-        let trunk = ModelParts { ends, layers, mtp: None };
-        #[cfg(feature = "gpu")]
-        if let Some(form) = Self::on_device(config, &trunk, options).map_err(LoadError::Gpu)? {
-            return Ok(form);
-        }
-        #[cfg(not(feature = "gpu"))]
-        let _ = config;
-        let (parts, numerics) =
-            cpu::pack(ModelParts { mtp, ..trunk }, workers, options.numerics).map_err(LoadError::Pack)?;
-        let cache_type = options.cache_type.unwrap_or(CacheType::of(numerics));
-        Ok(Self::Cpu { parts: Box::new(parts), numerics, cache_type })
-    }
-
-    /// The form that a device's shaders read, if the model is to compute on one.
-    #[cfg(feature = "gpu")]
-    fn on_device(
-        config: &ModelConfig,
-        mapped: &ModelParts<Mapped>,
-        options: &LoadOptions,
-    ) -> Result<Option<Self>, crate::gpu::GpuError> {
-        use crate::gpu::{Decision, GpuError, GpuModel, decide};
-
-        let upload = |context: &crate::gpu::GpuContext| {
-            let (model, parts) = GpuModel::new(config, mapped, context)?;
-            Ok::<_, crate::gpu::GpuError>(Self::Gpu { parts: Box::new(parts), model: Box::new(model) })
-        };
-        let kept = match options.cache_type {
-            Some(CacheType::F16) => Err(GpuError::CacheType),
-            None | Some(CacheType::F32) => Ok(()),
-        };
-        if options.device.is_some() || matches!(options.backend, Backend::Gpu(_)) {
-            kept.clone()?;
-        }
-        if let Some(context) = &options.device {
-            return upload(context).map(Some);
-        }
-        let decision = decide(&options.backend)?;
-        let Decision::Gpu { adapter, .. } = &decision else {
-            decision.log();
-            return Ok(None);
-        };
-        let uploaded = kept.and_then(|()| adapter.open()).and_then(|device| upload(&device));
-        match uploaded {
-            Err(error) if options.backend == Backend::Auto => {
-                Decision::Cpu { why: Some(error.to_string()) }.log();
-                Ok(None)
-            }
-            uploaded => {
-                decision.log();
-                uploaded.map(Some)
-            }
-        }
-    }
-
-    fn numerics(&self) -> Numerics {
-        match self {
-            Self::Cpu { numerics, .. } => *numerics,
-            #[cfg(feature = "gpu")]
-            Self::Gpu { .. } => Numerics::Exact,
-        }
-    }
-
-    /// Puts everything that a backend needs on the model entity and on its layers.
-    fn insert(self, world: &mut World, model: Entity) {
-        let Some(config) = world.get::<ModelConfig>(model).cloned() else { return };
-        let numerics = self.numerics();
-        match self {
-            Self::Cpu { parts, cache_type, .. } => {
-                let ModelParts { ends, layers, mtp } = *parts;
-                let cost = cpu::cache_cost(&config, cache_type);
-                let computes = (cost, RopeTable::of(&config), numerics, cache_type, TakesDrafts);
-                world.entity_mut(model).insert((ends, computes));
-                insert_layers(world, model, layers);
-                if let Some(mtp) = mtp {
-                    mtp::insert(world, model, mtp);
-                }
-            }
-            #[cfg(feature = "gpu")]
-            Self::Gpu { parts, model: on_device } => {
-                let ModelParts { ends, layers, mtp: _ } = *parts;
-                crate::gpu::add_systems(world);
-                world.entity_mut(model).insert((
-                    ends,
-                    crate::gpu::cache_cost(&config, on_device.context().binding_bytes()),
-                    *on_device,
-                ));
-                insert_layers(world, model, layers);
-            }
-        }
-    }
-}
-
-fn insert_layers<S: Storage>(world: &mut World, model: Entity, layers: Vec<LayerParts<S>>) {
-    for (index, parts) in layers.into_iter().enumerate() {
-        parts.insert(&mut world.spawn((LayerIndex(index), ChildOf(model))));
-    }
-}
-
 fn end_tokens(checkpoint: &Checkpoint, chat: bool) -> Vec<u32> {
     checkpoint.end_tokens(chat).into_iter().map(|end| end.id).collect()
-}
-
-/// A checkpoint hands out each tensor once its shape and values are checked. Its bytes mean what the model's makers say,
-/// unless whoever wrote the file has done to small tensors what is to be done to them.
-impl MapTensors<Shapes, Mapped> for Checkpoint {
-    type Error = CheckpointError;
-
-    fn matrix(&mut self, name: &str, matrix: &Shape<MatrixRole>) -> Result<Tensor, CheckpointError> {
-        self.take(name, &matrix.dims)
-    }
-
-    fn vector(&mut self, name: &str, vector: &Shape<VectorRole>) -> Result<StoredVector, CheckpointError> {
-        let role = if self.is_applied() { vector.role.applied() } else { vector.role };
-        Ok(StoredVector { tensor: self.take(name, &vector.dims)?, role })
-    }
-}
-
-/// Tells of each tensor, counts bytes, and takes the fingerprint.
-struct Reader<'a, M, P> {
-    source: &'a mut M,
-    progress: P,
-    bytes: usize,
-    expert_bytes: usize,
-    fingerprint: FingerprintOf,
-}
-
-impl<M, P> Reader<'_, M, P> {
-    /// Of all experts, which have the same size in all layers, a token reads a few.
-    fn expert_bytes_per_token(&self, config: &ModelConfig) -> usize {
-        let Some(moe) = &config.moe else { return 0 };
-        self.expert_bytes / moe.num_experts * moe.num_experts_per_tok
-    }
-}
-
-impl<M: MapTensors<Shapes, Mapped>, P: FnMut(&str)> MapTensors<Shapes, Mapped> for Reader<'_, M, P> {
-    type Error = M::Error;
-
-    fn matrix(&mut self, name: &str, matrix: &Shape<MatrixRole>) -> Result<Tensor, M::Error> {
-        (self.progress)(name);
-        let tensor = self.source.matrix(name, matrix)?;
-        self.bytes += tensor.bytes().len();
-        self.fingerprint.tensor(name, &tensor);
-        Ok(tensor)
-    }
-
-    fn expert(&mut self, name: &str, matrix: &Shape<MatrixRole>) -> Result<Tensor, M::Error> {
-        (self.progress)(name);
-        let tensor = self.source.expert(name, matrix)?;
-        self.expert_bytes += tensor.bytes().len();
-        self.fingerprint.tensor(name, &tensor);
-        Ok(tensor)
-    }
-
-    fn vector(&mut self, name: &str, vector: &Shape<VectorRole>) -> Result<StoredVector, M::Error> {
-        let vector = self.source.vector(name, vector)?;
-        self.bytes += vector.tensor.bytes().len();
-        self.fingerprint.tensor(name, &vector.tensor);
-        Ok(vector)
-    }
 }

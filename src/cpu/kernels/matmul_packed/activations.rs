@@ -29,8 +29,8 @@ pub(in super::super) struct Activations {
     pub(super) blocks: usize,
 }
 
-/// Activations that pay for another thread.
-const LEAST_ELEMENTS: usize = 32 * 1024;
+/// The blocks that a thread rounds at once, of all rows of a tile: some 3 µs.
+const AT_ONCE: usize = 128;
 
 /// Cuts `rows` rows into tiles of `largest` and, at the end, of smaller powers of two: `(first, count)` of each.
 pub(super) fn tiles(rows: usize, largest: usize) -> impl Iterator<Item = (usize, usize)> {
@@ -52,26 +52,38 @@ impl Activations {
         assert!(cols.is_multiple_of(BLOCK_LEN) && x.len().is_multiple_of(cols));
         (self.rows, self.blocks) = (x.len() / cols, cols / BLOCK_LEN);
         self.rounded.resize(self.rows * self.blocks, Rounded::default());
-        let largest = dot::largest_tile(isa);
-        // Whole tiles are shared among threads, so that none writes into another's.
-        let rows = largest * (LEAST_ELEMENTS / (largest * cols)).max(1);
-        let mut parts: Vec<_> = self.rounded.chunks_mut(rows * self.blocks).zip(x.chunks(rows * cols)).collect();
-        split::chunks(&mut parts, 1, |_, parts| {
-            let (rounded, x) = &mut parts[0];
-            for (first, count) in tiles(x.len() / cols, largest) {
-                let tile = &mut rounded[first * self.blocks..(first + count) * self.blocks];
-                round_tile(isa, &x[first * cols..(first + count) * cols], count, tile);
+        let mut parts = Vec::new();
+        let (mut rounded, mut x) = (&mut self.rounded[..], x);
+        for (_, count) in tiles(self.rows, dot::largest_tile(isa)) {
+            let (of_tile, x_of_tile);
+            (of_tile, rounded) = rounded.split_at_mut(count * self.blocks);
+            (x_of_tile, x) = x.split_at(count * cols);
+            let at_once = AT_ONCE / count;
+            for (index, part) in of_tile.chunks_mut(count * at_once).enumerate() {
+                parts.push(Part { x: x_of_tile, cols, first: index * at_once, rounded: part });
             }
-        });
+        }
+        split::chunks(&mut parts, 1, |_, parts| round_part(isa, &mut parts[0]));
     }
 }
 
+/// Some blocks of all rows of a tile.
+struct Part<'a> {
+    /// The rows, `[rows, cols]`.
+    x: &'a [f32],
+    cols: usize,
+    /// The first of the blocks.
+    first: usize,
+    rounded: &'a mut [Rounded],
+}
+
 per_isa! {
-    fn round_tile(simd, x: &[f32], count: usize, rounded: &mut [Rounded]) {
-        let blocks = rounded.len() / count;
-        for (row, x) in x.as_chunks::<BLOCK_LEN>().0.chunks_exact(blocks).enumerate() {
-            for (block, x) in x.iter().enumerate() {
-                rounded[block * count + row] = round_block(simd, x);
+    fn round_part(simd, part: &mut Part<'_>) {
+        let count = part.x.len() / part.cols;
+        for (row, x) in part.x.chunks_exact(part.cols).enumerate() {
+            let x = x.as_chunks::<BLOCK_LEN>().0[part.first..].iter();
+            for (x, rounded) in x.zip(part.rounded.chunks_exact_mut(count)) {
+                rounded[row] = round_block(simd, x);
             }
         }
     }

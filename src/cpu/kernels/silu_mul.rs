@@ -8,6 +8,9 @@ use super::simd::per_isa;
 use super::split;
 use crate::tally;
 
+/// What an exponential and a division cost, in elements of an elementwise kernel.
+const COST: usize = 3;
+
 /// Gates `up` by `gate`: all `[rows, intermediate]`.
 ///
 /// # Panics
@@ -16,7 +19,7 @@ use crate::tally;
 pub fn silu_mul(isa: Isa, gate: &[f32], up: &[f32], out: &mut [f32]) {
     assert!(gate.len() == out.len() && up.len() == out.len(), "one gate for each element");
     tally::add(3 * size_of_val(out), 20 * out.len());
-    split::rows(out, 1, |first, out| {
+    split::costly_rows(out, 1, COST, |first, out| {
         let (gate, up) = (&gate[first..][..out.len()], &up[first..][..out.len()]);
         gate_elements(isa, gate, up, out);
     });

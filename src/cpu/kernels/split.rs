@@ -87,6 +87,7 @@ pub(super) fn costly_rows<T: Send>(out: &mut [T], width: usize, cost: usize, wor
     }
     // A few parts for each thread, so that one delayed thread does not hold up the others.
     let parts = (out.len() * cost / LEAST_ELEMENTS).min(4 * pool::threads());
+    let parts = parts.next_multiple_of(pool::threads().min(parts));
     let per_part = (out.len() / width).div_ceil(parts);
     chunks(out, per_part * width, |part, rows| work(part * per_part, rows));
 }

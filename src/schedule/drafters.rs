@@ -70,23 +70,8 @@ pub fn lead_drafters(
     if asking.is_empty() && drafters.is_empty() {
         return;
     }
-    let mut drafter_of = HashMap::new();
-    for mut drafter in &mut drafters {
-        drafter.sits_out.0 = true;
-        let DraftsFor { sequence, model, .. } = *drafter.drafts_for;
-        let is_asked = asking.get(sequence).is_ok_and(|asking| match *asking.draft {
-            Draft::Model(asked) => asked == model,
-            Draft::Mtp => heads.contains(model),
-            Draft::Lookup => false,
-        });
-        if !is_asked || drafter_of.insert(sequence, drafter.entity).is_some() {
-            commands.entity(drafter.entity).despawn();
-        }
-    }
-    let mut generating: HashMap<Entity, usize> = HashMap::new();
-    for running in asking.iter().filter(|asking| asking.tokens.is_at_last()).filter_map(|asking| asking.running) {
-        *generating.entry(running.model).or_default() += 1;
-    }
+    let drafter_of = dismiss_those_not_asked(&mut commands, &heads, &asking, &mut drafters);
+    let generating = count_generating(&asking);
     for mut asking in &mut asking {
         asking.sits_out.0 = false;
         let Some(running) = asking.running.filter(|_| !asking.stays_out()) else { continue };
@@ -155,6 +140,38 @@ pub fn lead_drafters(
             (follower.sits_out.0, asking.sits_out.0) = (false, generates);
         }
     }
+}
+
+/// Has all that guess sit out for now, and takes away those that nobody asks any more. Returns the others by whom they guess for.
+fn dismiss_those_not_asked(
+    commands: &mut Commands,
+    heads: &Query<(Entity, &HeadOf)>,
+    asking: &Query<Asking, Asks>,
+    drafters: &mut Query<Drafter>,
+) -> HashMap<Entity, Entity> {
+    let mut drafter_of = HashMap::new();
+    for mut drafter in drafters {
+        drafter.sits_out.0 = true;
+        let DraftsFor { sequence, model, .. } = *drafter.drafts_for;
+        let is_asked = asking.get(sequence).is_ok_and(|asking| match *asking.draft {
+            Draft::Model(asked) => asked == model,
+            Draft::Mtp => heads.contains(model),
+            Draft::Lookup => false,
+        });
+        if !is_asked || drafter_of.insert(sequence, drafter.entity).is_some() {
+            commands.entity(drafter.entity).despawn();
+        }
+    }
+    drafter_of
+}
+
+/// How many of those that ask generate on each model.
+fn count_generating(asking: &Query<Asking, Asks>) -> HashMap<Entity, usize> {
+    let mut generating = HashMap::new();
+    for running in asking.iter().filter(|asking| asking.tokens.is_at_last()).filter_map(|asking| asking.running) {
+        *generating.entry(running.model).or_default() += 1;
+    }
+    generating
 }
 
 /// Which model guesses for a sequence of `model`; none where no model does.

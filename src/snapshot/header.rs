@@ -8,6 +8,7 @@ use super::error::SnapshotError;
 use super::hex::Hex;
 use super::layers::Layer;
 use crate::checkpoint::ChatMessage;
+use crate::world::draft::Draft;
 
 /// What is kept of a sequence's caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +80,25 @@ pub(super) struct Sequence {
 pub(super) enum Guesses {
     Lookup,
     Mtp,
+}
+
+impl Guesses {
+    pub(super) fn of(draft: &Draft) -> Option<Self> {
+        match draft {
+            Draft::Lookup => Some(Self::Lookup),
+            Draft::Mtp => Some(Self::Mtp),
+            Draft::Model(_) => None,
+        }
+    }
+}
+
+impl From<Guesses> for Draft {
+    fn from(guesses: Guesses) -> Self {
+        match guesses {
+            Guesses::Lookup => Self::Lookup,
+            Guesses::Mtp => Self::Mtp,
+        }
+    }
 }
 
 /// Where a sequence is in its life.

@@ -7,7 +7,7 @@ use super::caches::{LayerCache, spawn_caches};
 use super::computer::{Backend, Computer};
 use super::continues::{Continues, Restored, Why};
 use super::error::SnapshotError;
-use super::header::{Asked, Contents, Ending, Guesses, Header, Ids, Sequence, Settings, Status};
+use super::header::{Asked, Contents, Ending, Header, Ids, Sequence, Settings, Status};
 use super::layers::Layout;
 use super::numbers::Reader;
 use super::room::has_room;
@@ -201,13 +201,7 @@ impl Parts {
         insert(&mut entity, sequence.paused.then_some(Paused));
         insert(&mut entity, sequence.host_logits.then_some(HostLogits));
         insert(&mut entity, sequence.logits_from.map(LogitsFrom));
-        insert(
-            &mut entity,
-            sequence.draft.map(|guesses| match guesses {
-                Guesses::Lookup => Draft::Lookup,
-                Guesses::Mtp => Draft::Mtp,
-            }),
-        );
+        insert(&mut entity, sequence.draft.map(Draft::from));
         insert(&mut entity, sequence.say.clone().map(Say));
         insert(&mut entity, sequence.stop.as_ref().map(|stop| Stop(stop.into())));
         insert(&mut entity, sequence.rewind.map(Rewind));

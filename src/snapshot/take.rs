@@ -20,7 +20,6 @@ use crate::world::cache::{Caches, OfLayer};
 use crate::world::control::{Forgetful, ForkOf, Paused, Priority, Rewind, Say, Stop};
 use crate::world::conversation::{Conversation, SystemPrompt};
 use crate::world::cursor::Cursor;
-use crate::world::draft::Draft;
 use crate::world::fingerprint::Fingerprint;
 use crate::world::layer::layers_of;
 use crate::world::model::Unavailable;
@@ -175,11 +174,7 @@ fn sequence(world: &World, sequence: Entity) -> Result<Sequence, SnapshotError> 
         paused: entity.contains::<Paused>(),
         host_logits: entity.contains::<HostLogits>(),
         logits_from: entity.get::<LogitsFrom>().map(|from| from.0),
-        draft: entity.get::<Draft>().and_then(|draft| match draft {
-            Draft::Lookup => Some(Guesses::Lookup),
-            Draft::Mtp => Some(Guesses::Mtp),
-            Draft::Model(_) => None,
-        }),
+        draft: entity.get().and_then(Guesses::of),
         say: entity.get::<Say>().map(|say| say.0.clone()),
         stop: entity.get::<Stop>().map(|stop| (&stop.0).into()),
         rewind: entity.get::<Rewind>().map(|rewind| rewind.0),

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use bevy_ecs::prelude::*;
 use loquent::checkpoint::{Checkpoint, ElementType};
 use loquent::convert::{ConvertOptions, Method, QuaRot};
+use loquent::prelude::*;
+use loquent::world::draft::Draft;
 use loquent::world::promised::promised_tensors;
 
 use crate::logged::logged;
@@ -33,6 +36,26 @@ fn its_matrices_go_to_four_bits_and_its_norms_to_half_precision() {
     assert_eq!(names.len(), 15);
     let reported = report.tensors.iter().filter(|tensor| names.contains(&tensor.name)).count();
     assert_eq!(reported, 15, "under the names that the source has");
+}
+
+#[test]
+fn its_experts_go_to_four_bits_and_run() {
+    let [one_by_one, fused] = [false, true].map(|fused| {
+        let tiny = TinyCheckpoint::with_experts_and_mtp(fused);
+        let (_folder, out) = place();
+        convert(tiny.path(), &out, ConvertOptions::default()).unwrap();
+        let options = LoadOptions::default().backend(Backend::Cpu).mtp(true);
+        let mut world = World::new();
+        load(&mut world, &out, options).expect("a model with a head");
+        let rules = StopRules { end_tokens: Some(Vec::new()), ..StopRules::after(20) };
+        let sequence = world.spawn((Prompt::ids([1, 2, 3]), rules, Draft::Mtp)).id();
+        while advance(&mut world, Budget::Step) != Progress::Idle {}
+        let tokens = world.get::<Tokens>(sequence).expect("tokens").generated.clone();
+        (tokens, std::fs::read(out.join("quantize_index.json")).expect("an index"))
+    });
+    assert_eq!(one_by_one.0.len(), 20);
+    assert_eq!(one_by_one.0, fused.0);
+    assert!(one_by_one.1.windows(4).any(|part| part == b"mtp."));
 }
 
 #[test]

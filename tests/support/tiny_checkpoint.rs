@@ -42,6 +42,46 @@ impl TinyCheckpoint {
         Self::with_config(config)
     }
 
+    /// A model with experts, with a head that predicts several tokens and has some of its own: one by one, like those of the layers,
+    /// or in one tensor. Published files have either.
+    pub(crate) fn with_experts_and_mtp(fused: bool) -> Self {
+        let mut config = text_config();
+        let experts = [
+            ("model_type", json!("qwen3_5_moe_text")),
+            ("architectures", json!(["Qwen3_5MoeForCausalLM"])),
+            ("num_experts", json!(4)),
+            ("num_experts_per_tok", json!(2)),
+            ("moe_intermediate_size", json!(12)),
+            ("shared_expert_intermediate_size", json!(4)),
+        ];
+        experts.into_iter().for_each(|(field, value)| config[field] = value);
+        let mut tiny = Self::with_config(config).with_field("mtp_num_hidden_layers", json!(1));
+        let of_head = Self::with_mtp().tensors.into_iter();
+        tiny.tensors.extend(of_head.filter(|(name, _)| name.starts_with("mtp.") && !name.contains(".mlp.")));
+        let of_layer = tiny.tensors.clone().into_iter();
+        let of_layer =
+            of_layer.filter_map(|(name, tensor)| Some((name.strip_prefix("model.layers.3.mlp.")?.to_owned(), tensor)));
+        tiny.tensors.extend(of_layer.map(|(name, tensor)| (format!("mtp.layers.0.mlp.{name}"), tensor)));
+        if fused {
+            let mut all = |parts: &[&str]| {
+                let names = (0..4).flat_map(|expert| parts.iter().map(move |part| (expert, *part)));
+                let name = |(expert, part)| format!("mtp.layers.0.mlp.experts.{expert}.{part}_proj.weight");
+                let tensors: Vec<_> = names.map(|at| tiny.tensors.remove(&name(at)).expect("an expert's")).collect();
+                let shape = vec![4, parts.len() * tensors[0].shape[0], tensors[0].shape[1]];
+                Stored {
+                    bytes: tensors.into_iter().flat_map(|tensor| tensor.bytes).collect(),
+                    shape,
+                    dtype: "F32".into(),
+                }
+            };
+            let (gates, downs) = (all(&["gate", "up"]), all(&["down"]));
+            let beside = [("gate_up_proj", gates), ("down_proj", downs)];
+            tiny.tensors.extend(beside.map(|(name, tensor)| (format!("mtp.layers.0.mlp.experts.{name}"), tensor)));
+        }
+        tiny.write_weights();
+        tiny
+    }
+
     /// In the published layout, tied.
     pub(crate) fn multimodal() -> Self {
         let mut text = text_config();

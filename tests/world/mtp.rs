@@ -17,7 +17,7 @@ use loquent::world::mtp::{HeadOf, MtpHead};
 use serde_json::json;
 
 use crate::support::{generate, run, some_prompt};
-use crate::tiny_checkpoint::{self, Stored, TinyCheckpoint, stored};
+use crate::tiny_checkpoint::{TinyCheckpoint, stored};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -142,42 +142,6 @@ fn a_model_that_is_revived_has_the_head_that_it_is_revived_with() {
     }
 }
 
-/// A model with experts, of which the head has some of its own: one by one, or in one tensor, as published files have them, those of
-/// one model either way whatever the trunk's are in.
-fn with_experts(fused: bool) -> TinyCheckpoint {
-    let mut config = tiny_checkpoint::text_config();
-    let experts = [
-        ("model_type", json!("qwen3_5_moe_text")),
-        ("architectures", json!(["Qwen3_5MoeForCausalLM"])),
-        ("num_experts", json!(4)),
-        ("num_experts_per_tok", json!(2)),
-        ("moe_intermediate_size", json!(12)),
-        ("shared_expert_intermediate_size", json!(4)),
-    ];
-    experts.into_iter().for_each(|(field, value)| config[field] = value);
-    let mut tiny = TinyCheckpoint::with_config(config).with_field("mtp_num_hidden_layers", json!(1));
-    let of_head = TinyCheckpoint::with_mtp().tensors.into_iter();
-    tiny.tensors.extend(of_head.filter(|(name, _)| name.starts_with("mtp.") && !name.contains(".mlp.")));
-    let of_layer = tiny.tensors.clone().into_iter();
-    let of_layer =
-        of_layer.filter_map(|(name, tensor)| Some((name.strip_prefix("model.layers.3.mlp.")?.to_owned(), tensor)));
-    tiny.tensors.extend(of_layer.map(|(name, tensor)| (format!("mtp.layers.0.mlp.{name}"), tensor)));
-    if fused {
-        let mut all = |parts: &[&str]| {
-            let names = (0..4).flat_map(|expert| parts.iter().map(move |part| (expert, *part)));
-            let name = |(expert, part)| format!("mtp.layers.0.mlp.experts.{expert}.{part}_proj.weight");
-            let tensors: Vec<_> = names.map(|at| tiny.tensors.remove(&name(at)).expect("an expert's")).collect();
-            let shape = vec![4, parts.len() * tensors[0].shape[0], tensors[0].shape[1]];
-            Stored { bytes: tensors.into_iter().flat_map(|tensor| tensor.bytes).collect(), shape, dtype: "F32".into() }
-        };
-        let (gates, downs) = (all(&["gate", "up"]), all(&["down"]));
-        let beside = [("gate_up_proj", gates), ("down_proj", downs)];
-        tiny.tensors.extend(beside.map(|(name, tensor)| (format!("mtp.layers.0.mlp.experts.{name}"), tensor)));
-    }
-    tiny.write_weights();
-    tiny
-}
-
 #[test]
 fn it_may_have_experts_one_by_one_or_in_one_tensor() {
     let said = |checkpoint: &TinyCheckpoint, draft: Option<Draft>| {
@@ -192,9 +156,13 @@ fn it_may_have_experts_one_by_one_or_in_one_tensor() {
         let drafts = world.get::<Drafts>(sequence).map(|drafts| (drafts.drafted, drafts.accepted));
         (world.get::<Tokens>(sequence).expect("tokens").generated.clone(), drafts)
     };
-    let (plain, _) = said(&with_experts(false), None);
-    let (one_by_one, drafts) = said(&with_experts(false), Some(Draft::Mtp));
+    let (plain, _) = said(&TinyCheckpoint::with_experts_and_mtp(false), None);
+    let (one_by_one, drafts) = said(&TinyCheckpoint::with_experts_and_mtp(false), Some(Draft::Mtp));
     assert_eq!((&one_by_one, plain.len()), (&plain, 30));
     assert!(drafts.is_some_and(|(drafted, _)| drafted > 0), "{drafts:?}");
-    assert_eq!(said(&with_experts(true), Some(Draft::Mtp)), (plain, drafts), "the same guesses");
+    assert_eq!(
+        said(&TinyCheckpoint::with_experts_and_mtp(true), Some(Draft::Mtp)),
+        (plain, drafts),
+        "the same guesses"
+    );
 }

@@ -38,6 +38,9 @@ pub(super) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
+/// What [`silu`] costs, in elements of an elementwise kernel: an exponential and a division.
+pub(super) const SILU_COST: usize = 3;
+
 /// `x sigmoid(x)`.
 #[inline(always)]
 pub(super) fn silu(x: f32) -> f32 {

@@ -3,15 +3,12 @@
 //! 1. `r = 1 / sqrt(mean(x^2) + eps)`, over one value head.
 //! 2. `out = (weight * (x * r)) * silu(z)`, in this order: normalised first, gated last.
 
-use super::exp::silu;
+use super::exp::{SILU_COST, silu};
 use super::isa::Isa;
 use super::rms_norm::inverse_rms;
 use super::simd::per_isa;
 use super::split;
 use crate::tally;
-
-/// What the gate costs, in elements of an elementwise kernel: an exponential and a division.
-const COST: usize = 3;
 
 /// Normalises and gates `x` `[rows, heads, head_dim]` in place by `z` of the same shape, with one `weight`
 /// `[head_dim]` for every head (used as stored, without the `1 +` of the other norms).
@@ -24,7 +21,7 @@ pub fn gated_norm(isa: Isa, x: &mut [f32], z: &[f32], weight: &[f32], eps: f32) 
     assert!(n > 0 && x.len().is_multiple_of(n), "{} elements in heads of {n}", x.len());
     assert_eq!(x.len(), z.len(), "one gate for each element");
     tally::add((3 * x.len() + n) * size_of::<f32>(), 24 * x.len());
-    split::costly_rows(x, n, COST, |first, x| {
+    split::costly_rows(x, n, SILU_COST, |first, x| {
         let z = &z[first * n..][..x.len()];
         norm_heads(isa, x, z, weight, eps);
     });

@@ -2,14 +2,11 @@
 //!
 //! 1. `out = silu(gate) * up`, element by element.
 
-use super::exp::silu;
+use super::exp::{SILU_COST, silu};
 use super::isa::Isa;
 use super::simd::per_isa;
 use super::split;
 use crate::tally;
-
-/// What an exponential and a division cost, in elements of an elementwise kernel.
-const COST: usize = 3;
 
 /// Gates `up` by `gate`: all `[rows, intermediate]`.
 ///
@@ -19,7 +16,7 @@ const COST: usize = 3;
 pub fn silu_mul(isa: Isa, gate: &[f32], up: &[f32], out: &mut [f32]) {
     assert!(gate.len() == out.len() && up.len() == out.len(), "one gate for each element");
     tally::add(3 * size_of_val(out), 20 * out.len());
-    split::costly_rows(out, 1, COST, |first, out| {
+    split::costly_rows(out, 1, SILU_COST, |first, out| {
         let (gate, up) = (&gate[first..][..out.len()], &up[first..][..out.len()]);
         gate_elements(isa, gate, up, out);
     });

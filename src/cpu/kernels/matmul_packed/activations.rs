@@ -53,15 +53,15 @@ impl Activations {
         (self.rows, self.blocks) = (x.len() / cols, cols / BLOCK_LEN);
         self.rounded.resize(self.rows * self.blocks, Rounded::default());
         let mut parts = Vec::new();
-        let (mut rounded, mut x) = (&mut self.rounded[..], x);
-        for (_, count) in tiles(self.rows, dot::largest_tile(isa)) {
-            let (of_tile, x_of_tile);
-            (of_tile, rounded) = rounded.split_at_mut(count * self.blocks);
-            (x_of_tile, x) = x.split_at(count * cols);
+        let mut rounded = &mut self.rounded[..];
+        for (first, count) in tiles(self.rows, dot::largest_tile(isa)) {
+            let (of_tile, others) = rounded.split_at_mut(count * self.blocks);
+            let x = &x[first * cols..(first + count) * cols];
             let at_once = AT_ONCE / count;
             for (index, part) in of_tile.chunks_mut(count * at_once).enumerate() {
-                parts.push(Part { x: x_of_tile, cols, first: index * at_once, rounded: part });
+                parts.push(Part { x, cols, first: index * at_once, rounded: part });
             }
+            rounded = others;
         }
         split::chunks(&mut parts, 1, |_, parts| round_part(isa, &mut parts[0]));
     }

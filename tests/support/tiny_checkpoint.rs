@@ -8,7 +8,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use loquent::checkpoint::{Checkpoint, CheckpointError, LayerType, ModelConfig};
+use loquent::checkpoint::{Checkpoint, CheckpointError, LayerType, ModelConfig, MoeConfig};
 use loquent::inspect::{InspectError, InspectOptions, Inspection};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -53,15 +53,10 @@ impl TinyCheckpoint {
             ("num_experts_per_tok", json!(2)),
             ("moe_intermediate_size", json!(12)),
             ("shared_expert_intermediate_size", json!(4)),
+            ("mtp_num_hidden_layers", json!(1)),
         ];
         experts.into_iter().for_each(|(field, value)| config[field] = value);
-        let mut tiny = Self::with_config(config).with_field("mtp_num_hidden_layers", json!(1));
-        let of_head = Self::with_mtp().tensors.into_iter();
-        tiny.tensors.extend(of_head.filter(|(name, _)| name.starts_with("mtp.") && !name.contains(".mlp.")));
-        let of_layer = tiny.tensors.clone().into_iter();
-        let of_layer =
-            of_layer.filter_map(|(name, tensor)| Some((name.strip_prefix("model.layers.3.mlp.")?.to_owned(), tensor)));
-        tiny.tensors.extend(of_layer.map(|(name, tensor)| (format!("mtp.layers.0.mlp.{name}"), tensor)));
+        let mut tiny = Self::with_config(config);
         if fused {
             let mut all = |parts: &[&str]| {
                 let names = (0..4).flat_map(|expert| parts.iter().map(move |part| (expert, *part)));
@@ -77,8 +72,8 @@ impl TinyCheckpoint {
             let (gates, downs) = (all(&["gate", "up"]), all(&["down"]));
             let beside = [("gate_up_proj", gates), ("down_proj", downs)];
             tiny.tensors.extend(beside.map(|(name, tensor)| (format!("mtp.layers.0.mlp.experts.{name}"), tensor)));
+            tiny.write_weights();
         }
-        tiny.write_weights();
         tiny
     }
 
@@ -288,35 +283,9 @@ pub(crate) fn shapes(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
         let mut add = |name: &str, shape: Vec<usize>| shapes.push((format!("layers.{layer}.{name}"), shape));
         add("input_layernorm.weight", vec![hidden]);
         add("post_attention_layernorm.weight", vec![hidden]);
-        let mut add_mlp = |name: &str, width: usize| {
-            add(&format!("{name}.gate_proj.weight"), vec![width, hidden]);
-            add(&format!("{name}.up_proj.weight"), vec![width, hidden]);
-            add(&format!("{name}.down_proj.weight"), vec![hidden, width]);
-        };
-        match config.moe.as_ref().filter(|moe| moe.layers[layer]) {
-            None => add_mlp("mlp", config.intermediate_size),
-            Some(moe) => {
-                (0..moe.num_experts).for_each(|e| add_mlp(&format!("mlp.experts.{e}"), moe.intermediate_size));
-                let shared = moe.shared_expert_intermediate_size;
-                shared.into_iter().for_each(|width| add_mlp("mlp.shared_expert", width));
-                add("mlp.gate.weight", vec![moe.num_experts, hidden]);
-                shared.into_iter().for_each(|_| add("mlp.shared_expert_gate.weight", vec![1, hidden]));
-            }
-        }
+        add_mlp(config, config.moe.as_ref().filter(|moe| moe.layers[layer]), &mut add);
         match kind {
-            LayerType::FullAttention => {
-                let attention = &config.attention;
-                let (heads, kv, dim) = (attention.num_heads, attention.num_kv_heads, attention.head_dim);
-                let queries = if attention.output_gate { 2 * heads } else { heads };
-                add("self_attn.q_proj.weight", vec![queries * dim, hidden]);
-                add("self_attn.k_proj.weight", vec![kv * dim, hidden]);
-                add("self_attn.v_proj.weight", vec![kv * dim, hidden]);
-                add("self_attn.o_proj.weight", vec![hidden, heads * dim]);
-                if attention.qk_norm {
-                    add("self_attn.q_norm.weight", vec![dim]);
-                    add("self_attn.k_norm.weight", vec![dim]);
-                }
-            }
+            LayerType::FullAttention => add_attention(config, &mut add),
             LayerType::LinearAttention => {
                 let net = config.linear_attention();
                 add("linear_attn.in_proj_qkv.weight", vec![net.channels(), hidden]);
@@ -332,34 +301,47 @@ pub(crate) fn shapes(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
         }
     }
     if config.mtp {
-        shapes.extend(shapes_of_mtp(config));
+        let mut add = |name: &str, shape: Vec<usize>| shapes.push((format!("mtp.{name}"), shape));
+        add("fc.weight", vec![hidden, 2 * hidden]);
+        add("pre_fc_norm_embedding.weight", vec![hidden]);
+        add("pre_fc_norm_hidden.weight", vec![hidden]);
+        add("norm.weight", vec![hidden]);
+        let mut add = |name: &str, shape: Vec<usize>| add(&format!("layers.0.{name}"), shape);
+        add("input_layernorm.weight", vec![hidden]);
+        add("post_attention_layernorm.weight", vec![hidden]);
+        add_attention(config, &mut add);
+        add_mlp(config, config.moe.as_ref(), &mut add);
     }
     shapes
 }
 
-/// Those of a head that predicts several tokens, in a model without experts.
-fn shapes_of_mtp(config: &ModelConfig) -> impl Iterator<Item = (String, Vec<usize>)> {
-    let (hidden, width, dim) = (config.hidden_size, config.intermediate_size, config.attention.head_dim);
-    let (queries, keys) = (config.attention.num_heads * dim, config.attention.num_kv_heads * dim);
-    [
-        ("fc", vec![hidden, 2 * hidden]),
-        ("pre_fc_norm_embedding", vec![hidden]),
-        ("pre_fc_norm_hidden", vec![hidden]),
-        ("norm", vec![hidden]),
-        ("layers.0.input_layernorm", vec![hidden]),
-        ("layers.0.post_attention_layernorm", vec![hidden]),
-        ("layers.0.self_attn.q_proj", vec![2 * queries, hidden]),
-        ("layers.0.self_attn.k_proj", vec![keys, hidden]),
-        ("layers.0.self_attn.v_proj", vec![keys, hidden]),
-        ("layers.0.self_attn.o_proj", vec![hidden, queries]),
-        ("layers.0.self_attn.q_norm", vec![dim]),
-        ("layers.0.self_attn.k_norm", vec![dim]),
-        ("layers.0.mlp.gate_proj", vec![width, hidden]),
-        ("layers.0.mlp.up_proj", vec![width, hidden]),
-        ("layers.0.mlp.down_proj", vec![hidden, width]),
-    ]
-    .into_iter()
-    .map(|(name, shape)| (format!("mtp.{name}.weight"), shape))
+fn add_attention(config: &ModelConfig, add: &mut impl FnMut(&str, Vec<usize>)) {
+    let (hidden, attention) = (config.hidden_size, &config.attention);
+    let (heads, kv, dim) = (attention.num_heads, attention.num_kv_heads, attention.head_dim);
+    let queries = if attention.output_gate { 2 * heads } else { heads };
+    add("self_attn.q_proj.weight", vec![queries * dim, hidden]);
+    add("self_attn.k_proj.weight", vec![kv * dim, hidden]);
+    add("self_attn.v_proj.weight", vec![kv * dim, hidden]);
+    add("self_attn.o_proj.weight", vec![hidden, heads * dim]);
+    if attention.qk_norm {
+        add("self_attn.q_norm.weight", vec![dim]);
+        add("self_attn.k_norm.weight", vec![dim]);
+    }
+}
+
+fn add_mlp(config: &ModelConfig, moe: Option<&MoeConfig>, add: &mut impl FnMut(&str, Vec<usize>)) {
+    let hidden = config.hidden_size;
+    let mut add_gated = |name: &str, width: usize| {
+        add(&format!("{name}.gate_proj.weight"), vec![width, hidden]);
+        add(&format!("{name}.up_proj.weight"), vec![width, hidden]);
+        add(&format!("{name}.down_proj.weight"), vec![hidden, width]);
+    };
+    let Some(moe) = moe else { return add_gated("mlp", config.intermediate_size) };
+    (0..moe.num_experts).for_each(|e| add_gated(&format!("mlp.experts.{e}"), moe.intermediate_size));
+    let shared = moe.shared_expert_intermediate_size;
+    shared.into_iter().for_each(|width| add_gated("mlp.shared_expert", width));
+    add("mlp.gate.weight", vec![moe.num_experts, hidden]);
+    shared.into_iter().for_each(|_| add("mlp.shared_expert_gate.weight", vec![1, hidden]));
 }
 
 /// Small numbers that differ from tensor to tensor.
